@@ -1,0 +1,117 @@
+"""The repacked form of a checkpoint: what `scripts/repack_weights.py` writes and everything else reads.
+
+params.json              the configuration, in Mistral's form
+tokenizer.model          where the source had one
+globals.safetensors      embedding, final norm, LM head
+layers.NN.safetensors    one file per layer, one tensor per expert
+manifest.json            written last: format version, flavour, source files, every tensor's file, shape, dtype, hash
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from models.mixtral8x7b.config import ConfigError, MixtralConfig
+from models.mixtral8x7b.weights import CheckpointError, Form, Placed, all_tensors, check_keys
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+FLAVOURS = ("base", "instruct")
+REPACK_COMMAND = ".venv/bin/python scripts/repack_weights.py <path_to_checkpoint_dir> <repacked_output_dir>"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    flavour: str  # one of FLAVOURS
+    form: Form  # of the source; the table of weights says which tensors it stores transposed
+    source: dict[str, int]  # file name -> bytes
+    tensors: dict[str, dict[str, Any]]  # name -> file, shape, dtype, sha256 of its bytes
+
+    def to_json(self) -> str:
+        values = {
+            "format_version": FORMAT_VERSION,
+            "flavour": self.flavour,
+            "form": self.form.value,
+            "source": self.source,
+            "tensors": self.tensors,
+        }
+        return json.dumps(values, indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def read(cls, directory: Path) -> "Manifest":
+        """Raises CheckpointError if the directory has no manifest, or one that this version cannot read."""
+        file = directory / MANIFEST
+        if not file.is_file():
+            raise CheckpointError(
+                f"{directory} is not a repacked checkpoint (no {MANIFEST}); repack one first: {REPACK_COMMAND}"
+            )
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            version = values["format_version"]
+            if version == FORMAT_VERSION:
+                return cls(values["flavour"], Form(values["form"]), values["source"], values["tensors"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{file} is damaged ({error!r}); repack again: {REPACK_COMMAND}") from error
+        raise CheckpointError(
+            f"{file} has format version {version!r}; expected {FORMAT_VERSION}; repack again: {REPACK_COMMAND}"
+        )
+
+
+class RepackedCheckpoint:
+    """A repacked directory, opened: its configuration and its tensors, read one at a time from memory-mapped files.
+
+    Raises CheckpointError, with the command that makes one, when the directory is not complete.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+        self.manifest = Manifest.read(self.directory)
+        try:
+            self.config = MixtralConfig.from_dir(self.directory)
+        except ConfigError as error:
+            raise CheckpointError(str(error)) from error
+        self._placed: dict[str, Placed] = {tensor.name: tensor for tensor in all_tensors(self.config)}
+        check_keys(self.manifest.tensors, self._placed, str(self.directory / MANIFEST))
+
+    @property
+    def flavour(self) -> str:
+        return self.manifest.flavour
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash over every tensor's name, shape, dtype and content: the identity of these weights."""
+        content = {name: [t["shape"], t["dtype"], t["sha256"]] for name, t in sorted(self.manifest.tensors.items())}
+        return hashlib.sha256(json.dumps([self.manifest.form.value, content]).encode()).hexdigest()
+
+    def names(self) -> list[str]:
+        return list(self._placed)
+
+    def n_parameters(self) -> int:
+        return sum(prod(tensor["shape"]) for tensor in self.manifest.tensors.values())
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor as [out, in] (a transposed view where it is stored otherwise), dtype as stored."""
+        stored = self._stored(name)
+        placed = self._placed[name]
+        value = stored.T if placed.weight.transposed_in is self.manifest.form else stored
+        expected = placed.weight.shape(self.config)
+        if tuple(value.shape) != expected:
+            raise CheckpointError(
+                f"{self.directory}: {name} has shape {list(value.shape)}; params.json says {list(expected)}; "
+                f"repack again: {REPACK_COMMAND}"
+            )
+        return value
+
+    def _stored(self, name: str) -> Tensor:
+        file = self.directory / self.manifest.tensors[name]["file"]
+        try:
+            with safe_open(file, framework="pt") as opened:
+                return opened.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file}: {name} cannot be read ({error}); repack again: {REPACK_COMMAND}") from error

@@ -1,0 +1,87 @@
+"""Small random Mixtrals for tests, in both published forms."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from models.mixtral8x7b.config import MixtralConfig, MoeConfig, Routing
+from models.mixtral8x7b.reference.model import Transformer
+from models.mixtral8x7b.weights import Form, export
+
+
+def small_config(**changes: object) -> MixtralConfig:
+    """2 layers, 4 query heads over 2 KV heads, 4 experts; any field can be changed."""
+    values: dict = {
+        "dim": 64,
+        "n_layers": 2,
+        "head_dim": 16,
+        "hidden_dim": 96,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "norm_eps": 1e-5,
+        "vocab_size": 128,
+        "moe": MoeConfig(4, 2, Routing.RENORMALIZE),
+        "max_seq_len": 512,
+    }
+    return MixtralConfig(**(values | changes))
+
+
+def random_model(config: MixtralConfig, seed: int = 0) -> Transformer:
+    """Weights of a size that gives logits of order 1 and norms that differ from 1."""
+    generator = torch.Generator().manual_seed(seed)
+    model = Transformer(config).eval().requires_grad_(False)
+    for name, weight in model.state_dict().items():
+        noise = torch.randn(weight.shape, generator=generator)
+        if "norm" in name:
+            weight.copy_(1 + 0.2 * noise)
+        else:
+            weight.copy_(noise if "embed" in name else noise * weight.shape[-1] ** -0.5)
+    return model
+
+
+def write_consolidated(
+    model: Transformer, directory: Path, n_files: int = 3, dtype: torch.dtype = torch.bfloat16
+) -> None:
+    """Mistral's form, keys dealt over the files so that every layer is in several."""
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = model.state_dict()
+    files: list[dict[str, torch.Tensor]] = [{} for _ in range(n_files)]
+    for i, (key, value) in enumerate(export(Form.CONSOLIDATED, model.config, weights.__getitem__)):
+        files[i % n_files][key] = value.to(dtype)
+    for i, tensors in enumerate(files):
+        torch.save(tensors, directory / f"consolidated.{i:02d}.pt")
+    (directory / "params.json").write_text(json.dumps(model.config.to_params()))
+
+
+def write_hf(model: Transformer, directory: Path, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Hugging Face's form, in two files."""
+    from safetensors.torch import save_file
+
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {k: v.to(dtype).contiguous() for k, v in export(Form.HF, model.config, model.state_dict().__getitem__)}
+    names = [f"model-0000{i + 1}-of-00002.safetensors" for i in range(2)]
+    place = {key: names[i % 2] for i, key in enumerate(tensors)}
+    for name in names:
+        save_file({k: v for k, v in tensors.items() if place[k] == name}, directory / name, metadata={"format": "pt"})
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": place}))
+    (directory / "config.json").write_text(json.dumps(hf_config(model.config)))
+
+
+def hf_config(config: MixtralConfig) -> dict:
+    return {
+        "model_type": "mixtral",
+        "hidden_size": config.dim,
+        "num_hidden_layers": config.n_layers,
+        "head_dim": config.head_dim,
+        "intermediate_size": config.hidden_dim,
+        "num_attention_heads": config.n_heads,
+        "num_key_value_heads": config.n_kv_heads,
+        "rms_norm_eps": config.norm_eps,
+        "vocab_size": config.vocab_size,
+        "num_local_experts": config.moe.num_experts,
+        "num_experts_per_tok": config.moe.num_experts_per_tok,
+        "max_position_embeddings": config.max_seq_len,
+        "rope_theta": config.rope_theta,
+        "sliding_window": config.sliding_window,
+    }
