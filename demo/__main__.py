@@ -1,0 +1,60 @@
+"""`make demo`: 32 users' questions, prefilled and answered by the ttnn model.
+
+.venv/bin/python -m demo [--help]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from models.mixtral8x7b.config import ConfigError
+from models.mixtral8x7b.settings import Settings
+from models.mixtral8x7b.target import TARGETS, TargetError, default_target, use_target
+
+N_DEVICES = 8  # of a T3000
+
+
+def main() -> None:
+    settings = Settings.from_environment()
+    parser = argparse.ArgumentParser(prog="demo", description="Answers the demo prompts with the ttnn model.")
+    parser.add_argument("--target", help=f"{', '.join(TARGETS)} (default: MIXTRAL_TARGET, else device where chips are)")
+    parser.add_argument("--kind", choices=("instruct", "general"), default="instruct", help="prompts and template")
+    parser.add_argument("--context", type=int, default=128, metavar="TOKENS", help="prompt and answer (default: 128)")
+    parser.add_argument("--users", type=int, metavar="N", help="1 to 32 (default: what the original demo had)")
+    parser.add_argument("--max-new-tokens", type=int, default=50, metavar="N", help="for each user (default: 50)")
+    parser.add_argument("--prompts", type=Path, metavar="FILE", help='a JSON list of {"prompt": "..."}')
+    parser.add_argument("--prefill", type=int, metavar="N", help="prompt tokens to prefill, the rest is decoded (all)")
+    parser.add_argument("--precision", default="performance", help="performance (default) or accuracy")
+    arguments = parser.parse_args()
+    target = arguments.target or settings.target or default_target()
+    try:
+        use_target(target)
+    except TargetError as error:
+        sys.exit(f"demo: {error}")
+
+    # only now may ttnn be imported
+    from demo.prompts import PromptsError
+    from demo.run import DemoOptions, run_demo
+    from models.mixtral8x7b.generator import RequestError
+    from models.mixtral8x7b.tokenizer import TokenizerError
+    from models.mixtral8x7b.tt.mesh import open_mesh
+    from models.mixtral8x7b.weights import CheckpointError
+
+    options = DemoOptions(
+        is_instruct=arguments.kind == "instruct",
+        context=arguments.context,
+        n_users=arguments.users,
+        max_new_tokens=arguments.max_new_tokens,
+        prompts=arguments.prompts,
+        prefill=arguments.prefill,
+        precision=arguments.precision,
+    )
+    try:
+        with open_mesh(N_DEVICES) as mesh:
+            run_demo(options, settings, mesh, target)
+    except (ConfigError, CheckpointError, TokenizerError, PromptsError, RequestError) as error:
+        sys.exit(f"demo: {error}")
+
+
+if __name__ == "__main__":
+    main()

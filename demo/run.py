@@ -1,0 +1,169 @@
+"""One demo run: loads the model, answers every user's prompt, prints the answers and the metrics."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from loguru import logger
+from rich.console import Console
+from rich.progress import Progress
+
+from demo.prompts import INPUTS, UserPrompt, long_prompts, short_prompts
+from demo.report import block, count_right, metrics
+from models.mixtral8x7b.config import ConfigError
+from models.mixtral8x7b.generator import Generator
+from models.mixtral8x7b.memory import ChipMemory
+from models.mixtral8x7b.paging import blocks_for
+from models.mixtral8x7b.repacked import RepackedCheckpoint
+from models.mixtral8x7b.settings import Settings
+from models.mixtral8x7b.target import can_trace
+from models.mixtral8x7b.tiny import tiny_checkpoint
+from models.mixtral8x7b.tokenizer import Tokenizer
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS
+from models.mixtral8x7b.tt.mesh import Mesh
+from models.mixtral8x7b.tt.model import Mixtral
+from models.mixtral8x7b.tt.precision import Precision, preset
+from models.mixtral8x7b.tt.weight_cache import CheckpointWeights, cache_folder
+
+USERS_AT = {128: 32, 4096: 32, 8192: 16, 16384: 8, 32768: 4}  # the original demo's batch for each context
+TINY_NOTE = "A tiny model trained on these facts: it shows that the program is right, not what Mixtral or a T3000 does."
+TARGET_NOTES = {
+    "cpu": "computed by the CPU backend, which rounds once per operation: accuracy is an upper bound of a chip's",
+    "mock": "mocked chips: values mean nothing",
+    "device": "real chips, on which this project has not been validated",
+}
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    is_instruct: bool
+    context: int = 128  # tokens, prompt and answer together; prompts are cut to leave room for the answer
+    n_users: int | None = None  # None: USERS_AT[context]
+    max_new_tokens: int = 50
+    prompts: Path | None = None  # None: demo/inputs, or long text for a context above 128
+    prefill: int | None = None  # tokens of a prompt that are prefilled; None: all, 0: none
+    precision: str = "performance"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    answers: list[str]
+    n_right: int  # exactly right, of those whose answer is known
+    n_known: int
+
+
+def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) -> DemoResult:
+    """Raises ConfigError, CheckpointError, TokenizerError, PromptsError or RequestError for what cannot be served."""
+    n_users = options.n_users if options.n_users is not None else USERS_AT[options.context]
+    if not 1 <= n_users <= DECODE_ROWS:
+        raise ConfigError(f"{n_users} users; expected 1 to {DECODE_ROWS}")
+    if not 1 <= options.max_new_tokens < options.context:
+        raise ConfigError(
+            f"{options.max_new_tokens} new tokens; expected 1 to {options.context - 1}, the context less 1"
+        )
+    precision = preset(options.precision)
+    checkpoint = _checkpoint(options, settings)
+    _check_memory(checkpoint, precision, mesh, n_users, options.context)
+    tokenizer = Tokenizer(settings.tokenizer or checkpoint.directory)
+    tokenizer.check_vocab_size(checkpoint.config.vocab_size)
+    _print_head(checkpoint, settings, precision, target)
+    prompts = _prompts(options, n_users, tokenizer)
+
+    started = time.perf_counter()
+    with Console(stderr=True).status("loading the weights"):
+        model = _load(checkpoint, settings, precision, mesh, n_users, options.context)
+    loaded = time.perf_counter()
+    columns, times = [], []
+    generator = Generator(model, trace=can_trace(target))
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task("answering", total=options.max_new_tokens)
+        for column in generator.generate(
+            [prompt.ids for prompt in prompts],
+            options.max_new_tokens,
+            stop_ids={tokenizer.eos_id},
+            prefill=options.prefill,
+        ):
+            columns.append(column)
+            times.append(time.perf_counter())
+            progress.update(task, completed=min(len(columns), options.max_new_tokens))
+    per_user = zip(*columns, strict=True)
+    answers = [tokenizer.decode([token for token in tokens if token is not None]).strip() for tokens in per_user]
+    for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=True), start=1):
+        print(block(number, prompt.text, answer))
+    n_right, n_known = count_right(answers, [prompt.expected for prompt in prompts])
+    print(
+        metrics(_metric_rows(prompts, columns, [time - loaded for time in times], loaded - started, n_right, n_known))
+    )
+    return DemoResult(answers, n_right, n_known)
+
+
+def _checkpoint(options: DemoOptions, settings: Settings) -> RepackedCheckpoint:
+    wanted = "instruct" if options.is_instruct else "base"
+    if settings.checkpoint is None:
+        return RepackedCheckpoint(tiny_checkpoint(wanted, settings.user_cache))
+    checkpoint = RepackedCheckpoint(settings.checkpoint)
+    if checkpoint.flavour != wanted:
+        logger.warning(f"{checkpoint.directory} is the {checkpoint.flavour} flavour; the prompts are for {wanted}")
+    return checkpoint
+
+
+def _check_memory(checkpoint: RepackedCheckpoint, precision: Precision, mesh: Mesh, n_users: int, context: int) -> None:
+    ChipMemory.of(
+        checkpoint.config,
+        mesh.n_devices,
+        precision.attention_weights.name,
+        precision.expert_weights.name,
+        precision.lm_head_weights.name,
+        precision.kv_cache.name,
+    ).check(n_users, context)
+
+
+def _prompts(options: DemoOptions, n_users: int, tokenizer: Tokenizer) -> list[UserPrompt]:
+    limit = options.context - options.max_new_tokens
+    if options.prompts is None and options.context > min(USERS_AT):
+        return long_prompts(n_users, limit, options.is_instruct, tokenizer)
+    file = options.prompts or INPUTS / ("instruct.json" if options.is_instruct else "general.json")
+    return short_prompts(file, n_users, limit, options.is_instruct, tokenizer)
+
+
+def _load(
+    checkpoint: RepackedCheckpoint, settings: Settings, precision: Precision, mesh: Mesh, n_users: int, context: int
+) -> Mixtral:
+    folder = cache_folder(settings.weight_cache or checkpoint.directory, checkpoint.flavour, precision.expert_weights)
+    weights = CheckpointWeights(checkpoint, mesh, folder)
+    return Mixtral(weights, mesh, precision, n_blocks=n_users * blocks_for(context), max_context=context)
+
+
+def _print_head(checkpoint: RepackedCheckpoint, settings: Settings, precision: Precision, target: str) -> None:
+    print(
+        f"Mixtral on target {target} ({TARGET_NOTES[target]}); checkpoint {checkpoint.directory.name} "
+        f"({checkpoint.flavour}, {checkpoint.n_parameters():,} parameters), precision {precision.name}."
+    )
+    print(f"{TINY_NOTE}\n" if settings.checkpoint is None else "")
+
+
+def _metric_rows(
+    prompts: list[UserPrompt],
+    columns: list[list[int | None]],
+    times: list[float],
+    load_seconds: float,
+    n_right: int,
+    n_known: int,
+) -> list[tuple[str, str]]:
+    """times[i]: seconds from the start of generation to column i."""
+    n_prompt = sum(len(prompt.ids) for prompt in prompts)
+    first = next(i for i, column in enumerate(columns) if any(token is not None for token in column))
+    n_new = sum(token is not None for column in columns for token in column)
+    rows = [
+        ("Weights loaded in", f"{load_seconds:.2f} s"),
+        ("Prompts", f"{n_prompt} tokens of {len(prompts)} users"),
+        ("Time to first token", f"{times[first]:.2f} s ({n_prompt / times[first]:.0f} prompt tokens/s)"),
+    ]
+    if len(columns) > first + 1:
+        seconds = (times[-1] - times[first]) / (len(columns) - first - 1)
+        rows.append(("Decode", f"{seconds * 1e3:.1f} ms/step, {1 / seconds:.1f} tokens/s/user"))
+    rows.append(("New tokens", f"{n_new} in {times[-1]:.2f} s ({n_new / times[-1]:.0f} tokens/s)"))
+    if n_known:
+        rows.append(("Exactly right", f"{n_right} of {n_known}"))
+    return rows

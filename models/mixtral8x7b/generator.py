@@ -1,0 +1,164 @@
+"""Generation: prompts in, one column of token ids per step out. Knows ids only; text is the tokenizer's business.
+
+    for column in Generator(model).generate(prompts, max_new_tokens=50, stop_ids={2}):
+        ...                                     # column[user] is a token id, or None where the user has none
+
+Prompts are prefilled in passes of equal padded length, then all users decode together, 32 rows a step. Between steps
+the host only reads the 32 ids, and writes when a user's row changes: it is done, or it is still being fed its prompt.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from models.mixtral8x7b.paging import BlockAllocator, Prompt
+from models.mixtral8x7b.sampling import GREEDY, SamplingParams
+from models.mixtral8x7b.tt.decode_state import NO_USER
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS
+from models.mixtral8x7b.tt.model import Mixtral
+from models.mixtral8x7b.tt.traced_step import TracedStep
+
+
+class RequestError(ValueError):
+    """A request that cannot be served; the message names the user's number where there is one, and the limit."""
+
+
+@dataclass
+class _Row:
+    """A user in the decode program."""
+
+    prompt: Sequence[int]
+    blocks: list[int]
+    position: int = 0  # of the next token to be fed
+    generated: list[int] = field(default_factory=list)
+
+    @property
+    def next_token(self) -> int:
+        fed_of_generated = self.position - len(self.prompt)
+        return self.prompt[self.position] if fed_of_generated < 0 else self.generated[fed_of_generated]
+
+    @property
+    def reads_prompt(self) -> bool:
+        """Whether the token after next_token is the prompt's as well, so that what the model says to it is not used."""
+        return self.position + 1 < len(self.prompt)
+
+
+class Generator:
+    """Serves one group of up to 32 users at a time. `trace` records the decode step once and replays it."""
+
+    def __init__(self, model: Mixtral, trace: bool) -> None:
+        self._model = model
+        self._step = TracedStep(model.mesh, model.step) if trace else model.step
+        self._allocator = BlockAllocator(model.cache.n_blocks)
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        sampling: Sequence[SamplingParams] | SamplingParams = GREEDY,
+        stop_ids: Collection[int] = (),
+        prefill: int | None = None,
+    ) -> Iterator[list[int | None]]:
+        """Yields columns until every user has a stop id (which is yielded) or max_new_tokens.
+
+        Sampling is one for all users or one each. Only the first `prefill` tokens of a prompt are prefilled (None:
+        all); the rest is pushed through the decode program, token by token, and yields None meanwhile.
+        Raises RequestError before any work for a request that cannot be served, OutOfBlocksError if its users do not
+        fit in the KV cache together.
+        """
+        params = [sampling] * len(prompts) if isinstance(sampling, SamplingParams) else list(sampling)
+        self._check(prompts, max_new_tokens, params, prefill)
+        rows: dict[int, _Row] = {}  # the users that are not done, by number, which is also their decode row
+        try:
+            for user, ids in enumerate(prompts):
+                rows[user] = _Row(ids, self._allocator.allocate(len(ids) + max_new_tokens))
+            yield from self._run(rows, len(prompts), max_new_tokens, params, frozenset(stop_ids), prefill)
+        finally:
+            for row in rows.values():
+                self._allocator.release(row.blocks)
+            rows.clear()
+            self._write_rows(rows)
+
+    def _run(
+        self,
+        rows: dict[int, _Row],
+        n_users: int,
+        max_new_tokens: int,
+        params: list[SamplingParams],
+        stop_ids: frozenset[int],
+        prefill: int | None,
+    ) -> Iterator[list[int | None]]:
+        by_row = params + [GREEDY] * (DECODE_ROWS - len(params))
+        self._model.sampler.set(by_row)
+
+        def take(user: int, token: int) -> int:
+            """Gives a user its new token, and the user's row back if that was the last."""
+            rows[user].generated.append(token)
+            if token in stop_ids or len(rows[user].generated) == max_new_tokens:
+                self._allocator.release(rows.pop(user).blocks)
+            return token
+
+        first = self._prefill(rows, by_row, prefill)
+        if first:
+            yield [take(user, first[user]) if user in first else None for user in range(n_users)]
+        self._model.sampler.seed([_seed_for_decode(row.seed) for row in by_row])
+        self._write_rows(rows)
+        while rows:
+            self._step()
+            tokens = self._model.state.read_tokens()
+            users, fed = list(rows), {user for user, row in rows.items() if row.reads_prompt}
+            for row in rows.values():
+                row.position += 1
+            yield [take(user, tokens[user]) if user in rows and user not in fed else None for user in range(n_users)]
+            if fed or len(rows) < len(users):
+                self._write_rows(rows)
+
+    def _prefill(self, rows: dict[int, _Row], params: list[SamplingParams], limit: int | None) -> dict[int, int]:
+        """Fills the cache; returns the first new token of every user whose whole prompt was prefilled."""
+        prompts = [Prompt(user, row.prompt[:limit], row.blocks) for user, row in rows.items() if limit != 0]
+        first = {}
+        for group in self._model.passes(prompts):
+            # every pass starts the random numbers anew: a user's do not depend on which passes came before
+            self._model.sampler.seed([row.seed for row in params])
+            tokens = self._model.sample(self._model.prefill(group))
+            for prompt in group:
+                row = rows[prompt.row]
+                row.position = len(prompt.ids)
+                if row.position == len(row.prompt):
+                    first[prompt.row] = tokens[prompt.row]
+        return first
+
+    def _write_rows(self, rows: dict[int, _Row]) -> None:
+        tokens, positions, blocks = [0] * DECODE_ROWS, [NO_USER] * DECODE_ROWS, [[]] * DECODE_ROWS
+        for user, row in rows.items():
+            tokens[user], positions[user], blocks[user] = row.next_token, row.position, row.blocks
+        self._model.state.set_rows(tokens, positions)
+        self._model.state.set_blocks(blocks)
+
+    def _check(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, params: list[SamplingParams], prefill: int | None
+    ) -> None:
+        if not 1 <= len(prompts) <= DECODE_ROWS:
+            raise RequestError(f"{len(prompts)} users; expected 1 to {DECODE_ROWS}")
+        if len(params) != len(prompts):
+            raise RequestError(f"{len(params)} sampling parameters for {len(prompts)} users; expected one each")
+        if max_new_tokens < 1:
+            raise RequestError(f"max_new_tokens is {max_new_tokens}; expected at least 1")
+        if prefill is not None and prefill < 0:
+            raise RequestError(f"prefill is {prefill}; expected 0 (decode only) or more")
+        vocab_size, limit = self._model.config.vocab_size, self._model.max_context
+        for user, ids in enumerate(prompts, start=1):
+            if not ids:
+                raise RequestError(f"the prompt of user {user} is empty; expected at least one token (BOS)")
+            if len(ids) + max_new_tokens > limit:
+                raise RequestError(
+                    f"the prompt of user {user} has {len(ids)} tokens; with {max_new_tokens} new ones it exceeds the "
+                    f"context of {limit}: shorten it to {limit - max_new_tokens}"
+                )
+            for token in ids:
+                if not 0 <= token < vocab_size:
+                    raise RequestError(f"user {user} has token id {token}; the vocabulary is 0 to {vocab_size - 1}")
+
+
+def _seed_for_decode(seed: int) -> int:
+    """Other random numbers than those of the first token, which the same seed gave."""
+    return seed * 2654435761 + 1

@@ -1,0 +1,56 @@
+"""Who has which blocks of the KV cache. Plain Python: a block is a number, what stands in it is the chips' business."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+KV_BLOCK = 64  # positions in a block: two tiles of rows
+
+
+class OutOfBlocksError(Exception):
+    """More positions are wanted than the KV cache has room for; the message has both numbers."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One user's prompt: the decode row it has, its token ids, and its blocks in order of position.
+
+    With blocks (7, 2) positions 0..63 stand in block 7 and positions 64..127 in block 2.
+    """
+
+    row: int
+    ids: Sequence[int]
+    blocks: Sequence[int]
+
+
+def blocks_for(n_tokens: int) -> int:
+    """Blocks that hold n_tokens positions: 1 for 1 to 64, 2 for 65 to 128."""
+    return -(-n_tokens // KV_BLOCK)
+
+
+class BlockAllocator:
+    """Hands out blocks, lowest free number first, and takes them back."""
+
+    def __init__(self, n_blocks: int) -> None:
+        self.n_blocks = n_blocks
+        self._free = list(range(n_blocks - 1, -1, -1))  # the end is handed out first
+
+    @property
+    def n_free(self) -> int:
+        return len(self._free)
+
+    def allocate(self, n_tokens: int) -> list[int]:
+        """Blocks for n_tokens positions; raises OutOfBlocksError, and allocates nothing, if there are too few."""
+        wanted = blocks_for(n_tokens)
+        if wanted > self.n_free:
+            raise OutOfBlocksError(
+                f"{n_tokens} tokens need {wanted} KV blocks of {KV_BLOCK}; {self.n_free} of {self.n_blocks} are free: "
+                "use fewer users or a shorter context"
+            )
+        return [self._free.pop() for _ in range(wanted)]
+
+    def release(self, blocks: Sequence[int]) -> None:
+        """Takes blocks back; raises ValueError for a block that is not out."""
+        for block in blocks:
+            if block in self._free or not 0 <= block < self.n_blocks:
+                raise ValueError(f"block {block} is not allocated")
+        self._free += sorted(blocks, reverse=True)

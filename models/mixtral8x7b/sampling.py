@@ -1,0 +1,62 @@
+"""Sampling: what a user may ask for, and the distribution that it means.
+
+Plain torch. The sampler on the chips is tested against it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MAX_TOP_K = 32  # candidates that each chip offers
+
+
+class SamplingError(ValueError):
+    """A sampling parameter out of range; the message names it, its value and its range."""
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """temperature 0 is greedy. top_k and top_p both apply, top_k first. A seeded row repeats on the same target."""
+
+    temperature: float = 0.0
+    top_k: int = MAX_TOP_K
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0 or self.temperature == float("inf"):
+            raise SamplingError(f"temperature is {self.temperature}; expected a number of at least 0 (0 is greedy)")
+        if not 1 <= self.top_k <= MAX_TOP_K:
+            raise SamplingError(
+                f"top_k is {self.top_k}; expected 1 to {MAX_TOP_K}: the chips draw from the {MAX_TOP_K} best of each"
+            )
+        if not 0 < self.top_p <= 1:
+            raise SamplingError(f"top_p is {self.top_p}; expected a number above 0 and at most 1")
+        if self.seed < 0:
+            raise SamplingError(f"seed is {self.seed}; expected a whole number of at least 0")
+
+
+GREEDY = SamplingParams()
+
+
+def probabilities(logits_BV: Tensor, params: SamplingParams) -> Tensor:
+    """The distribution that a token is drawn from, float32 [B, V].
+
+    Of the top_k most likely tokens (lowest id first among equals) those are kept whose more likely ones together have
+    less than top_p; what is kept is scaled to 1.
+    """
+    order = torch.sort(logits_BV.float(), dim=-1, descending=True, stable=True)
+    if params.temperature == 0:
+        return torch.zeros_like(order.values).scatter(-1, order.indices[:, :1], 1.0)
+    best = order.values[:, : params.top_k] / params.temperature
+    shares = best.softmax(-1)
+    before = shares.cumsum(-1) - shares
+    kept = shares.where(before < params.top_p, 0.0)
+    kept = kept / kept.sum(-1, keepdim=True)
+    return torch.zeros_like(order.values).scatter(-1, order.indices[:, : params.top_k], kept)
+
+
+def sample(logits_BV: Tensor, params: SamplingParams, generator: torch.Generator) -> Tensor:
+    """One token id per row, int64 [B]."""
+    return torch.multinomial(probabilities(logits_BV, params), 1, generator=generator)[:, 0]

@@ -1,0 +1,45 @@
+"""Which ttnn runs the model. The only file that knows; everything else says `import ttnn`.
+
+cpu      ttnn_cpu, this repository's CPU backend: the numbers are right; the default where there is no chip
+mock     the real ttnn on a mocked T3000: every call is legal and fits; values mean nothing
+device   the real ttnn on real chips; the default where there are some. No one has run this project on chips yet.
+"""
+
+import sys
+from glob import glob
+
+TARGETS = ("cpu", "mock", "device")
+
+
+class TargetError(Exception):
+    """A target that does not exist or cannot be used here; the message says what to do."""
+
+
+def default_target() -> str:
+    """`device` where a Tenstorrent driver shows chips, else `cpu`."""
+    return "device" if glob("/dev/tenstorrent/*") else "cpu"
+
+
+def use_target(name: str) -> None:
+    """Decides what `import ttnn` means in this process. Call it once, before anything imports ttnn.
+
+    Raises TargetError for an unknown target and when another ttnn is already imported.
+    """
+    if name not in TARGETS:
+        raise TargetError(f"target is {name!r}; expected one of {', '.join(TARGETS)}")
+    loaded = sys.modules.get("ttnn")
+    is_cpu_backend = loaded is not None and loaded is sys.modules.get("ttnn_cpu")
+    if loaded is not None and is_cpu_backend != (name == "cpu"):
+        other = "the CPU backend" if is_cpu_backend else "the real ttnn"
+        raise TargetError(f"cannot use target {name}: {other} is already imported; call use_target before it is")
+    if name == "cpu":
+        import ttnn_cpu
+
+        ttnn_cpu.install()
+    elif name == "mock":
+        raise TargetError("target mock is not built yet; use cpu")
+
+
+def can_trace(name: str) -> bool:
+    """Whether the target records a decode step and replays it; the mock cannot."""
+    return name != "mock"

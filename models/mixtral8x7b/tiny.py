@@ -1,0 +1,36 @@
+"""The tiny checkpoints that come with the repository, repacked on first use into the user's cache directory."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from models.mixtral8x7b.repack import repack
+from models.mixtral8x7b.repacked import MANIFEST
+
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
+NAMES = {"base": "mixtral-tiny", "instruct": "mixtral-tiny-instruct"}
+
+
+def tiny_checkpoint(flavour: str, user_cache: Path) -> Path:
+    """The repacked directory of a flavour, "base" or "instruct".
+
+    The folder's name carries a hash of the source, so another checkpoint is never taken for it; it appears whole, so
+    two processes may ask at once.
+    """
+    source = CHECKPOINTS / NAMES[flavour]
+    digest = hashlib.sha256()
+    for file in sorted(source.iterdir()):
+        digest.update(file.name.encode() + file.read_bytes())
+    folder = user_cache / f"{source.name}-{digest.hexdigest()[:12]}"
+    if not (folder / MANIFEST).is_file():
+        unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+        try:
+            repack(source, unfinished, flavour)
+            unfinished.rename(folder)
+        except OSError:
+            if not (folder / MANIFEST).is_file():  # otherwise another process was first
+                raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return folder

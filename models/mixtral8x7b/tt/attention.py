@@ -1,0 +1,237 @@
+"""Grouped-query attention with a paged KV cache, tensor parallel: each chip has its share of the heads.
+
+Shapes: B users (rows), S positions of a prefill chunk, T = B * S rows of it, H and G query and KV heads of one chip,
+K head_dim, D dim.
+"""
+
+import torch
+import ttnn
+
+from models.mixtral8x7b.tt.kv_cache import KVCache
+from models.mixtral8x7b.tt.layouts import (
+    DECODE_ROWS,
+    GRID,
+    cores_for,
+    decode_matmul,
+    one_row_per_core,
+    over_dram_banks,
+    residual,
+    residual_cores,
+    tiles,
+)
+from models.mixtral8x7b.tt.mesh import Mesh, Placement
+from models.mixtral8x7b.tt.precision import Precision
+from models.mixtral8x7b.tt.rope import Rotation
+from models.mixtral8x7b.tt.steps import DecodeStep, PrefillChunk
+from models.mixtral8x7b.tt.weights import ReadTensor, Weights
+
+DECODE_KEYS_AT_ONCE = 256  # keys that one core takes at a time; a larger chunk means fewer partial softmaxes to join
+PREFILL_CHUNK = 256  # queries and keys that one core takes at a time; 512 does not fit in L1
+
+
+class Attention:
+    def __init__(self, weights: Weights, mesh: Mesh, precision: Precision, layer: int) -> None:
+        config, n = weights.config, mesh.n_devices
+        self._mesh = mesh
+        self._layer = layer
+        self._kernel = precision.attention
+        self._dtype = precision.attention_weights
+        self._kv_dtype = precision.kv_cache
+        self._head_dim = config.head_dim
+        self._n_heads, self._n_kv_heads = config.n_heads // n, config.n_kv_heads // n
+        self._residual = residual(config.dim)
+        self._heads_layout = one_row_per_core(config.head_dim, DECODE_ROWS)
+        qkv_columns = (self._n_heads + 2 * self._n_kv_heads) * config.head_dim
+        out_rows = self._n_heads * config.head_dim
+        cores = residual_cores(config.dim)
+        self._qkv_program = decode_matmul(
+            config.dim, qkv_columns, cores, cores_for(tiles(qkv_columns), GRID[0] * GRID[1])
+        )
+        self._wo_program = decode_matmul(out_rows, config.dim, self._n_heads, cores)
+        self._decode_sdpa = ttnn.SDPAProgramConfig(
+            compute_with_storage_grid_size=GRID,
+            q_chunk_size=0,  # one query a user: nothing to cut
+            k_chunk_size=DECODE_KEYS_AT_ONCE,
+            exp_approx_mode=False,
+        )
+        self._wqkv = weights.load(
+            f"layers.{layer}.attention.wqkv",
+            (1, 1, config.dim, n * qkv_columns),
+            lambda read: _fuse_qkv(read, layer, n),
+            self._dtype,
+            Placement.SPLIT_COLUMNS,
+            memory_config=over_dram_banks(config.dim, qkv_columns, mesh.dram_banks),
+        )
+        self._wo = weights.load(
+            f"layers.{layer}.attention.wo",
+            (1, 1, n * out_rows, config.dim),
+            lambda read: read(f"layers.{layer}.attention.wo.weight").T[None, None],
+            self._dtype,
+            Placement.SPLIT_ROWS,
+            memory_config=over_dram_banks(out_rows, config.dim, mesh.dram_banks),
+        )
+
+    # ---------------------------------------------------------------- decode
+
+    def forward_decode(self, x_BD: ttnn.Tensor, cache: KVCache, step: DecodeStep) -> ttnn.Tensor:
+        """One token of each row: normed [1, 1, 32, D] -> [1, 1, 32, D], both whole on every chip, in L1. Frees x."""
+        qkv = ttnn.linear(
+            x_BD,
+            self._wqkv,
+            program_config=self._qkv_program,
+            memory_config=ttnn.L1_WIDTH_SHARDED_MEMORY_CONFIG,
+            dtype=ttnn.bfloat16,
+            compute_kernel_config=self._kernel,
+        )
+        ttnn.deallocate(x_BD)
+        # a user's heads on a core of their own; keys on other cores than queries and values, as the next two ops demand
+        q_BHK, k_BGK, v_BGK = ttnn.experimental.nlp_create_qkv_heads_decode(
+            qkv,
+            num_heads=self._n_heads,
+            num_kv_heads=self._n_kv_heads,
+            overlap_qk_coregrid=False,
+            memory_config=ttnn.L1_HEIGHT_SHARDED_MEMORY_CONFIG,
+        )
+        ttnn.deallocate(qkv)
+        turned_q, turned_k = ttnn.experimental.rotary_embedding_llama_fused_qk(
+            q_BHK, k_BGK, step.rotation.cos, step.rotation.sin, step.rotation.swap
+        )
+        ttnn.deallocate(q_BHK)
+        ttnn.deallocate(k_BGK)
+        keys, values = cache.keys[self._layer], cache.values[self._layer]
+        ttnn.experimental.paged_fused_update_cache(
+            keys, turned_k, values, v_BGK, update_idxs_tensor=step.positions, page_table=step.page_table
+        )
+        ttnn.deallocate(turned_k)
+        ttnn.deallocate(v_BGK)
+        has_one_kv_head = (
+            self._n_kv_heads == 1
+        )  # only then does the operation write to the layout that the next one reads
+        attended = ttnn.transformer.paged_scaled_dot_product_attention_decode(
+            turned_q,
+            keys,
+            values,
+            page_table_tensor=step.page_table,
+            cur_pos_tensor=step.positions,
+            scale=self._head_dim**-0.5,
+            program_config=self._decode_sdpa,
+            compute_kernel_config=self._kernel,
+            memory_config=self._heads_layout if has_one_kv_head else ttnn.DRAM_MEMORY_CONFIG,
+        )
+        ttnn.deallocate(turned_q)
+        if not has_one_kv_head:
+            interleaved, attended = attended, ttnn.interleaved_to_sharded(attended, self._heads_layout)
+            ttnn.deallocate(interleaved)
+        heads = ttnn.experimental.nlp_concat_heads_decode(attended, num_heads=self._n_heads)
+        ttnn.deallocate(attended)
+        part = ttnn.linear(
+            heads,
+            self._wo,
+            program_config=self._wo_program,
+            memory_config=ttnn.L1_WIDTH_SHARDED_MEMORY_CONFIG,
+            dtype=ttnn.bfloat16,
+            compute_kernel_config=self._kernel,
+        )
+        ttnn.deallocate(heads)
+        return self._mesh.sum_over_devices(part, self._residual)
+
+    # ---------------------------------------------------------------- prefill
+
+    def forward_prefill(self, x_TD: ttnn.Tensor, cache: KVCache, chunk: PrefillChunk) -> ttnn.Tensor:
+        """A chunk of B users: normed [1, 1, T/n, D] -> [1, 1, T/n, D], each chip 1/n of the rows, in DRAM. Frees x."""
+        own = ttnn.typecast(x_TD, self._dtype) if self._dtype != ttnn.bfloat16 else x_TD  # minimal_matmul: one dtype
+        if own is not x_TD:
+            ttnn.deallocate(x_TD)
+        all_TD = self._mesh.gather_rows(own)
+        qkv = self._matmul(all_TD, self._wqkv)
+        ttnn.deallocate(all_TD)
+        q, k, v = self._split_heads(qkv, chunk)
+        ttnn.deallocate(qkv)
+        q_BHSK, k_BGSK = self._turn(q, chunk.rotation), self._to_kv_dtype(self._turn(k, chunk.rotation))
+        v_BGSK = self._to_kv_dtype(v)
+        keys, values = cache.keys[self._layer], cache.values[self._layer]
+        for pool, new in ((keys, k_BGSK), (values, v_BGSK)):
+            ttnn.experimental.paged_fill_cache(pool, new, chunk.fill_table, batch_idx_tensor=chunk.batch_indices)
+        heads_TD = self._attend(q_BHSK, k_BGSK, v_BGSK, keys, values, chunk)
+        for tensor in (q_BHSK, k_BGSK, v_BGSK):
+            ttnn.deallocate(tensor)
+        part = self._matmul(heads_TD, self._wo)
+        ttnn.deallocate(heads_TD)
+        return self._mesh.sum_and_split_rows(part)
+
+    def _matmul(self, x: ttnn.Tensor, weight: ttnn.Tensor) -> ttnn.Tensor:
+        return ttnn.experimental.minimal_matmul(
+            x,
+            weight,
+            dtype=ttnn.bfloat16,
+            memory_config=ttnn.DRAM_MEMORY_CONFIG,
+            compute_kernel_config=self._kernel,
+        )
+
+    def _split_heads(self, qkv: ttnn.Tensor, chunk: PrefillChunk) -> tuple[ttnn.Tensor, ttnn.Tensor, ttnn.Tensor]:
+        """[1, 1, T, columns] -> q [B, H, S, K], k and v [B, G, S, K]."""
+        per_user = ttnn.reshape(qkv, (chunk.n_users, 1, chunk.length, qkv.shape[-1]))
+        q, k, v = ttnn.experimental.nlp_create_qkv_heads(
+            per_user,
+            num_heads=self._n_heads,
+            num_kv_heads=self._n_kv_heads,
+            transpose_k_heads=False,
+            memory_config=ttnn.DRAM_MEMORY_CONFIG,
+        )
+        return q, k, v
+
+    def _turn(self, heads: ttnn.Tensor, rotation: Rotation) -> ttnn.Tensor:
+        turned = ttnn.experimental.rotary_embedding_llama(
+            heads, rotation.cos, rotation.sin, rotation.swap, is_decode_mode=False
+        )
+        ttnn.deallocate(heads)
+        return turned
+
+    def _to_kv_dtype(self, heads: ttnn.Tensor) -> ttnn.Tensor:
+        """Attention sees keys and values as the cache will give them back: rounded once, before both uses."""
+        rounded = ttnn.typecast(heads, self._kv_dtype)
+        ttnn.deallocate(heads)
+        return rounded
+
+    def _attend(
+        self,
+        q: ttnn.Tensor,
+        k: ttnn.Tensor,
+        v: ttnn.Tensor,
+        keys: ttnn.Tensor,
+        values: ttnn.Tensor,
+        chunk: PrefillChunk,
+    ) -> ttnn.Tensor:
+        """-> the heads side by side in the dtype that wo's matmul wants, [1, 1, T, H*K]."""
+        size = min(PREFILL_CHUNK, chunk.length)
+        program = ttnn.SDPAProgramConfig(
+            compute_with_storage_grid_size=GRID, exp_approx_mode=False, q_chunk_size=size, k_chunk_size=size
+        )
+        if chunk.start == 0:
+            attended = ttnn.transformer.scaled_dot_product_attention(
+                q, k, v, is_causal=True, program_config=program, compute_kernel_config=self._kernel
+            )
+        else:  # earlier chunks are in the cache only
+            attended = ttnn.transformer.chunked_scaled_dot_product_attention(
+                q,
+                keys,
+                values,
+                chunk.page_table,
+                chunk_start_idx=chunk.start,
+                program_config=program,
+                compute_kernel_config=self._kernel,
+            )
+        side_by_side = ttnn.experimental.nlp_concat_heads(attended, memory_config=ttnn.DRAM_MEMORY_CONFIG)
+        ttnn.deallocate(attended)
+        flat = ttnn.reshape(side_by_side, (1, 1, chunk.n_users * chunk.length, side_by_side.shape[-1]))
+        if self._dtype == ttnn.bfloat16:
+            return flat
+        rounded = ttnn.typecast(flat, self._dtype)
+        ttnn.deallocate(flat)
+        return rounded
+
+
+def _fuse_qkv(read: ReadTensor, layer: int, n_devices: int) -> torch.Tensor:
+    """[1, 1, D, columns]: for each chip in turn its query heads, its key heads, its value heads."""
+    parts = [read(f"layers.{layer}.attention.{w}.weight").chunk(n_devices) for w in ("wq", "wk", "wv")]
+    return torch.cat([part[device] for device in range(n_devices) for part in parts]).T[None, None]

@@ -1,0 +1,100 @@
+import torch
+import ttnn
+
+from models.mixtral8x7b.tt.layouts import ALL_CORES, cores_for, decode_matmul, over_dram_banks, residual_cores, tiles
+from models.mixtral8x7b.tt.mesh import Mesh, Placement
+from models.mixtral8x7b.tt.precision import Precision
+from models.mixtral8x7b.tt.weights import ReadTensor, Weights
+
+
+class Expert:
+    """w2(silu(w1 x) * w3 x), a different expert on each chip.
+
+    `slot` counts the experts of a chip: slot s is expert d*L + s on chip d, where each chip has L experts [L = 1].
+    """
+
+    def __init__(self, weights: Weights, mesh: Mesh, precision: Precision, layer: int, slot: int) -> None:
+        config, n = weights.config, mesh.n_devices
+        local = config.moe.num_experts // n
+        self._kernel = precision.experts
+        dim, hidden = config.dim, config.hidden_dim
+        cores = residual_cores(dim)
+        hidden_cores = cores_for(tiles(hidden), ALL_CORES)
+        self._up_program = decode_matmul(dim, hidden, cores, hidden_cores)
+        self._down_program = decode_matmul(hidden, dim, hidden_cores, cores)
+
+        def load(w: str, rows: int, columns: int) -> ttnn.Tensor:
+            def make(read: ReadTensor) -> torch.Tensor:
+                experts = [d * local + slot for d in range(n)]
+                names = [f"layers.{layer}.feed_forward.experts.{e}.{w}.weight" for e in experts]
+                return torch.stack([read(name).T for name in names])[:, None]
+
+            return weights.load(
+                f"layers.{layer}.feed_forward.experts.slot{slot}.{w}",
+                (n, 1, rows, columns),
+                make,
+                precision.expert_weights,
+                Placement.ONE_PER_DEVICE,
+                memory_config=over_dram_banks(rows, columns, mesh.dram_banks),
+            )
+
+        self._w1, self._w2, self._w3 = load("w1", dim, hidden), load("w2", hidden, dim), load("w3", dim, hidden)
+
+    def forward_decode(self, x: ttnn.Tensor) -> ttnn.Tensor:
+        """[1, 1, 32, dim] -> [1, 1, 32, dim], in L1, a different result on each chip."""
+        gate = self._decode_linear(x, self._w1, self._up_program)
+        up = self._decode_linear(x, self._w3, self._up_program)
+        hidden = ttnn.multiply(
+            gate,
+            up,
+            input_tensor_a_activations=[ttnn.UnaryOpType.SILU],
+            dtype=ttnn.bfloat8_b,
+            memory_config=gate.memory_config(),
+        )
+        ttnn.deallocate(gate)
+        ttnn.deallocate(up)
+        out = self._decode_linear(hidden, self._w2, self._down_program)
+        ttnn.deallocate(hidden)
+        return out
+
+    def forward_prefill(self, x: ttnn.Tensor) -> ttnn.Tensor:
+        """bfp8 [1, 1, T, dim] -> bf16 [1, 1, T, dim], in DRAM, a different result on each chip."""
+        silu = ttnn.UnaryWithParam(ttnn.UnaryOpType.SILU)
+        gate = self._prefill_matmul(x, self._w1, ttnn.bfloat8_b, silu)
+        up = self._prefill_matmul(x, self._w3, ttnn.bfloat8_b)
+        ttnn.multiply_(gate, up)
+        ttnn.deallocate(up)
+        out = self._prefill_matmul(gate, self._w2, ttnn.bfloat16)
+        ttnn.deallocate(gate)
+        return out
+
+    def _decode_linear(
+        self,
+        x: ttnn.Tensor,
+        weight: ttnn.Tensor,
+        program: ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig,
+    ) -> ttnn.Tensor:
+        return ttnn.linear(
+            x,
+            weight,
+            program_config=program,
+            memory_config=ttnn.L1_WIDTH_SHARDED_MEMORY_CONFIG,
+            dtype=ttnn.bfloat16,
+            compute_kernel_config=self._kernel,
+        )
+
+    def _prefill_matmul(
+        self,
+        x: ttnn.Tensor,
+        weight: ttnn.Tensor,
+        dtype: ttnn.DataType,
+        activation: ttnn.UnaryWithParam | None = None,
+    ) -> ttnn.Tensor:
+        return ttnn.experimental.minimal_matmul(
+            x,
+            weight,
+            fused_activation=activation,
+            dtype=dtype,
+            memory_config=ttnn.DRAM_MEMORY_CONFIG,
+            compute_kernel_config=self._kernel,
+        )

@@ -1,0 +1,73 @@
+"""Where tensors stand in a chip: which cores or DRAM banks hold which part, and the matmul programs that follow.
+
+Everything is computed from widths, so that a small model takes the same path as Mixtral 8x7B. The numbers in brackets
+are those of Mixtral 8x7B on 8 chips.
+"""
+
+import ttnn
+
+TILE = 32  # rows and columns of a tile
+DECODE_ROWS = 32  # the decode program always has one tile of rows, one row per user
+GRID = (8, 8)  # worker cores (columns, rows); asked for by dispatching on ethernet cores
+ALL_CORES = GRID[0] * GRID[1]
+RESIDUAL_CORES = 32  # half the grid at most: the other half stays free for the collectives' workers
+POWER_OF_TWO_TOPK = 64  # narrowest top-k that needs no padding inside the operation
+
+
+def tiles(width: int) -> int:
+    """Tiles that hold this many columns (or rows), the last one perhaps in part."""
+    return -(-width // TILE)
+
+
+def cores_for(n_tiles: int, most: int) -> int:
+    """The most cores that share n_tiles evenly: [768 columns: 24, 14336: 64, 4000: 25]."""
+    return max(cores for cores in range(1, most + 1) if n_tiles % cores == 0)
+
+
+def residual_cores(dim: int) -> int:
+    """Cores of the decode residual, a full rectangle of the grid because the sharded norm needs one [32]."""
+    return max(c for c in range(1, RESIDUAL_CORES + 1) if tiles(dim) % c == 0 and (c <= GRID[0] or c % GRID[0] == 0))
+
+
+def residual_grid(dim: int) -> tuple[int, int]:
+    """Columns and rows of the residual's rectangle of cores: whole rows of the grid, or part of the first [8, 4]."""
+    columns = min(residual_cores(dim), GRID[0])
+    return columns, residual_cores(dim) // columns
+
+
+def residual(dim: int) -> ttnn.MemoryConfig:
+    """The decode residual [32, dim]: L1, split by columns over a rectangle of cores [32 cores x [32, 128]]."""
+    columns, rows = residual_grid(dim)
+    cores = ttnn.CoreRangeSet({ttnn.CoreRange(ttnn.CoreCoord(0, 0), ttnn.CoreCoord(columns - 1, rows - 1))})
+    shard = ttnn.ShardSpec(cores, [DECODE_ROWS, dim // residual_cores(dim)], ttnn.ShardOrientation.ROW_MAJOR)
+    return ttnn.MemoryConfig(ttnn.TensorMemoryLayout.WIDTH_SHARDED, ttnn.BufferType.L1, shard)
+
+
+def one_row_per_core(width: int, cores: int) -> ttnn.MemoryConfig:
+    """[1, cores, 32, width]: one user's heads, a tile of rows, on each core."""
+    grid = ttnn.num_cores_to_corerangeset(cores, ttnn.CoreCoord(*GRID), True)
+    shard = ttnn.ShardSpec(grid, [TILE, width], ttnn.ShardOrientation.ROW_MAJOR)
+    return ttnn.MemoryConfig(ttnn.TensorMemoryLayout.HEIGHT_SHARDED, ttnn.BufferType.L1, shard)
+
+
+def over_dram_banks(rows: int, columns: int, banks: int) -> ttnn.MemoryConfig:
+    """A weight [rows, columns], its columns split over all DRAM banks so that a matmul reads from every bank at once.
+
+    The columns are padded to whole tiles per bank [14336 columns over 12 banks: 1216 each, 1.8 % padding].
+    """
+    width = tiles(-(-columns // banks)) * TILE
+    grid = ttnn.CoreRangeSet({ttnn.CoreRange(ttnn.CoreCoord(0, 0), ttnn.CoreCoord(banks - 1, 0))})
+    shard = ttnn.ShardSpec(grid, [rows, width], ttnn.ShardOrientation.ROW_MAJOR)
+    return ttnn.MemoryConfig(ttnn.TensorMemoryLayout.WIDTH_SHARDED, ttnn.BufferType.DRAM, shard)
+
+
+def decode_matmul(
+    rows: int, columns: int, in_cores: int, out_cores: int
+) -> ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig:
+    """x [32, rows] on in_cores times a weight over the DRAM banks -> [32, columns] on out_cores."""
+    return ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig(
+        in0_block_w=tiles(rows) // in_cores,
+        per_core_M=1,
+        per_core_N=tiles(columns) // out_cores,
+        fused_activation=None,
+    )

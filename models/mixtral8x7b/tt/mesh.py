@@ -1,0 +1,183 @@
+"""All parallelism: which tensor is whole on every chip or split over the chips, and what joins the parts.
+
+Layers call these functions by intent; no other file knows a mapper, a mesh dimension or a collective.
+
+    attention    tensor parallel: each chip has n_heads/n query heads and n_kv_heads/n KV heads
+    experts      expert parallel: each chip has num_experts/n whole experts
+    LM head      each chip has vocab_size/n columns
+    residual     decode: whole on every chip; prefill: each chip has 1/n of the rows
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+
+import torch
+import ttnn
+
+from models.mixtral8x7b.config import ConfigError, MixtralConfig
+from models.mixtral8x7b.tt.layouts import GRID, TILE
+
+AXIS = 1  # the mesh is 1 x n: chips are counted along its second axis
+TRACE_REGION_BYTES = 64 << 20  # for the recorded decode step; 5.6 MB of each DRAM bank
+# A collective's semaphores live as long as its program. They get a region of their own: allocated between tensors, one
+# of them splits L1 for good, and the prefill norm, which needs 1.25 of 1.39 MB in one piece, no longer fits.
+SEMAPHORE_REGION_BYTES = 16 << 10
+SEMAPHORES_APART = {"use_l1_small_for_semaphores": True}
+
+
+class Placement(Enum):
+    """How a 4-D host tensor is laid over the chips; the value is the dimension that is split."""
+
+    REPLICATED = None
+    ONE_PER_DEVICE = 0  # [n, 1, rows, columns]: slice d goes to chip d
+    SPLIT_ROWS = 2
+    SPLIT_COLUMNS = 3
+
+
+class Mesh:
+    """n chips in a row, opened. Joining results is a no-op when there is only one."""
+
+    def __init__(self, device: ttnn.MeshDevice) -> None:
+        self.device = device
+        self.n_devices: int = device.get_num_devices()
+        grid = device.compute_with_storage_grid_size()
+        if (grid.x, grid.y) < GRID or grid.y < GRID[1]:
+            raise ConfigError(
+                f"the chips offer {grid.x}x{grid.y} worker cores; {GRID[0]}x{GRID[1]} are needed: "
+                "let ttnn dispatch on ethernet cores"
+            )
+
+    @property
+    def dram_banks(self) -> int:
+        return self.device.dram_grid_size().x
+
+    # ---------------------------------------------------------------- laying out
+
+    def mapper(self, placement: Placement) -> ttnn.TensorToMesh:
+        if placement.value is None:
+            return ttnn.ReplicateTensorToMesh(self.device)
+        return ttnn.ShardTensorToMesh(self.device, dim=placement.value)
+
+    def local_shape(self, shape: tuple[int, ...], placement: Placement) -> list[int]:
+        """The shape of each chip's part."""
+        local = list(shape)
+        if placement.value is not None:
+            local[placement.value] //= self.n_devices
+        return local
+
+    def to_host(
+        self, tensor: torch.Tensor, placement: Placement, dtype: ttnn.DataType, layout: ttnn.Layout
+    ) -> ttnn.Tensor:
+        """A host tensor in device format, one part per chip."""
+        return ttnn.from_torch(tensor, dtype=dtype, layout=layout, mesh_mapper=self.mapper(placement))
+
+    def put(
+        self,
+        tensor: torch.Tensor,
+        dtype: ttnn.DataType,
+        layout: ttnn.Layout = ttnn.ROW_MAJOR_LAYOUT,
+        placement: Placement = Placement.REPLICATED,
+        memory_config: ttnn.MemoryConfig = ttnn.DRAM_MEMORY_CONFIG,
+    ) -> ttnn.Tensor:
+        """A tensor on the chips."""
+        return ttnn.to_device(self.to_host(tensor, placement, dtype, layout), self.device, memory_config=memory_config)
+
+    def update(self, target: ttnn.Tensor, tensor: torch.Tensor) -> None:
+        """Overwrites a replicated tensor on the chips, in place."""
+        host = self.to_host(tensor, Placement.REPLICATED, target.dtype, target.layout)
+        ttnn.copy_host_to_device_tensor(host, target)
+
+    def read_replicated(self, tensor: ttnn.Tensor) -> torch.Tensor:
+        """The first chip's copy; all chips hold the same."""
+        return ttnn.to_torch(ttnn.get_device_tensors(tensor)[0])
+
+    def read_columns(self, tensor: ttnn.Tensor) -> torch.Tensor:
+        """The chips' columns side by side."""
+        return ttnn.to_torch(tensor, mesh_composer=ttnn.ConcatMeshToTensor(self.device, dim=3))
+
+    def read_rows(self, tensor: ttnn.Tensor) -> torch.Tensor:
+        """The chips' rows one below the other."""
+        return ttnn.to_torch(tensor, mesh_composer=ttnn.ConcatMeshToTensor(self.device, dim=2))
+
+    # ---------------------------------------------------------------- joining
+
+    def sum_over_devices(self, x: ttnn.Tensor, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
+        """The sum of all chips' x, whole on every chip. Frees x.
+
+        Reduce-scatter by columns, then all-gather: a column is added on one chip only, so all chips get the same bits.
+        """
+        if self.n_devices == 1:
+            return _moved(x, memory_config)
+        part = ttnn.reduce_scatter(x, dim=3, cluster_axis=AXIS, memory_config=ttnn.L1_MEMORY_CONFIG, **SEMAPHORES_APART)
+        ttnn.deallocate(x)
+        return self.gather_columns(part, memory_config)
+
+    def gather_columns(self, x: ttnn.Tensor, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
+        """The chips' columns side by side, whole on every chip. Frees x."""
+        if self.n_devices == 1:
+            return _moved(x, memory_config)
+        whole = ttnn.all_gather(x, dim=3, cluster_axis=AXIS, memory_config=memory_config, **SEMAPHORES_APART)
+        ttnn.deallocate(x)
+        return whole
+
+    def gather_rows(self, x: ttnn.Tensor) -> ttnn.Tensor:
+        """The chips' rows one below the other, whole on every chip, in DRAM. Frees x."""
+        if self.n_devices == 1:
+            return x
+        whole = ttnn.all_gather(x, dim=2, cluster_axis=AXIS, memory_config=ttnn.DRAM_MEMORY_CONFIG, **SEMAPHORES_APART)
+        ttnn.deallocate(x)
+        return whole
+
+    def sum_and_split_rows(self, x: ttnn.Tensor) -> ttnn.Tensor:
+        """The sum of all chips' x, each chip keeping its 1/n of the rows, in DRAM. Frees x."""
+        if self.n_devices == 1:
+            return x
+        part = ttnn.reduce_scatter(
+            x, dim=2, cluster_axis=AXIS, memory_config=ttnn.DRAM_MEMORY_CONFIG, **SEMAPHORES_APART
+        )
+        ttnn.deallocate(x)
+        return part
+
+
+def _moved(x: ttnn.Tensor, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
+    if x.memory_config() == memory_config:
+        return x
+    moved = ttnn.to_memory_config(x, memory_config)
+    ttnn.deallocate(x)
+    return moved
+
+
+def check_split(config: MixtralConfig, n_devices: int) -> None:
+    """Raises ConfigError unless the model divides over the chips into whole experts, heads and tiles."""
+    for name, value, unit in (
+        ("moe.num_experts", config.moe.num_experts, 1),
+        ("n_kv_heads", config.n_kv_heads, 1),
+        ("vocab_size", config.vocab_size, TILE),
+        ("dim", config.dim, TILE),  # the decode residual is reduce-scattered by columns
+    ):
+        if value % (n_devices * unit):
+            what = f"{n_devices} chips" if unit == 1 else f"{n_devices} chips in columns of {unit}"
+            raise ConfigError(f"{name} is {value}, which does not divide over {what}; use 1, 2, 4 or 8 chips that do")
+    for name, value in (("head_dim", config.head_dim), ("hidden_dim", config.hidden_dim)):
+        if value % TILE:
+            raise ConfigError(f"{name} is {value}; ttnn needs a multiple of {TILE}")
+
+
+@contextmanager
+def open_mesh(n_devices: int) -> Iterator[Mesh]:
+    """Opens 1 x n chips, joined in a ring, all 8x8 worker cores free (dispatch on ethernet cores); closes them."""
+    if n_devices > 1:
+        ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D_RING)
+    device = ttnn.open_mesh_device(
+        ttnn.MeshShape(1, n_devices),
+        l1_small_size=SEMAPHORE_REGION_BYTES,
+        trace_region_size=TRACE_REGION_BYTES,
+        dispatch_core_config=ttnn.DispatchCoreConfig(ttnn.DispatchCoreType.ETH),
+    )
+    try:
+        yield Mesh(device)
+    finally:
+        ttnn.close_mesh_device(device)
+        if n_devices > 1:
+            ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)

@@ -1,0 +1,146 @@
+"""Mixtral in ttnn: the same layers as `reference/`, for prefill and for decode, on 1 to 8 chips.
+
+model = Mixtral(weights, mesh, precision, n_blocks, max_context)
+logits = model.prefill(prompts)            # of each prompt's last token, in the row it will decode in
+model.state.set_rows(...); model.step()    # one token of every row; ids, positions and KV stay on the chips
+"""
+
+from collections.abc import Sequence
+
+import torch
+import ttnn
+
+from models.mixtral8x7b.config import ConfigError
+from models.mixtral8x7b.paging import Prompt, blocks_for
+from models.mixtral8x7b.tt.decode_state import DecodeState
+from models.mixtral8x7b.tt.decoder import DecoderBlock
+from models.mixtral8x7b.tt.embedding import Embedding
+from models.mixtral8x7b.tt.kv_cache import KVCache
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS, residual
+from models.mixtral8x7b.tt.lm_head import LMHead
+from models.mixtral8x7b.tt.mesh import Mesh, check_split
+from models.mixtral8x7b.tt.precision import HIFI4, Precision
+from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, PrefillInputs, bucket, passes
+from models.mixtral8x7b.tt.rms_norm import RMSNorm
+from models.mixtral8x7b.tt.rope import Rope
+from models.mixtral8x7b.tt.sampler import Sampler
+from models.mixtral8x7b.tt.steps import DecodeStep
+from models.mixtral8x7b.tt.weights import Weights
+
+
+class Mixtral:
+    """n_blocks KV blocks of 64 positions are shared by all users; one user may have max_context positions.
+
+    max_pass_tokens limits how many padded prompt tokens one prefill pass takes; longer prompts go in chunks of it.
+    Raises ConfigError for a model that does not divide over the chips, or a context beyond it.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        mesh: Mesh,
+        precision: Precision,
+        n_blocks: int,
+        max_context: int,
+        max_pass_tokens: int = MAX_PASS_TOKENS,
+    ) -> None:
+        config = weights.config
+        config.check_context(max_context)
+        check_split(config, mesh.n_devices)
+        if max_pass_tokens % bucket(1, 1, mesh.n_devices):
+            raise ConfigError(
+                f"max_pass_tokens is {max_pass_tokens}; expected a multiple of {bucket(1, 1, mesh.n_devices)}"
+            )
+        self.config, self.mesh, self.precision = config, mesh, precision
+        self.max_context, self._max_pass_tokens = max_context, max_pass_tokens
+        self._residual = residual(config.dim)
+        self._rope = Rope(config, mesh)
+        self._embedding = Embedding(weights, mesh)
+        self._layers = [DecoderBlock(weights, mesh, precision, layer) for layer in range(config.n_layers)]
+        self._norm = RMSNorm(weights, precision, "norm")
+        self._lm_head = LMHead(weights, mesh, precision)
+        weights.finish()
+        self.sampler = Sampler(config.vocab_size, mesh)
+        self.cache = KVCache(config, mesh, n_blocks, precision.kv_cache)
+        self.state = DecodeState(mesh, blocks_for(max_context))
+        self._sampled_ids = mesh.put(torch.zeros(1, 1, 1, DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
+
+    # ---------------------------------------------------------------- decode
+
+    def step(self) -> None:
+        """One decode step of all 32 rows, on the chips from end to end: state.tokens become the next tokens."""
+        self.sampler.forward(self.decode_logits(), self.state.tokens)
+        self.state.advance()
+
+    def decode_logits(self) -> ttnn.Tensor:
+        """Logits of state.tokens at state.positions, bf16 [1, 1, 32, vocab_size / n] in L1, other columns on each chip.
+
+        Their keys and values go to the cache.
+        """
+        rotation = self._rope.for_decode(self.state.rope_positions)
+        step = DecodeStep(rotation, self.state.positions, self.state.page_table)
+        x_BD = self._embedding.forward_decode(self.state.tokens)
+        for layer in self._layers:
+            x_BD = layer.forward_decode(x_BD, self.cache, step)
+        rotation.deallocate()
+        return self._head(x_BD)
+
+    # ---------------------------------------------------------------- prefill
+
+    def passes(self, prompts: Sequence[Prompt]) -> list[list[Prompt]]:
+        """The prompts in groups that `prefill` takes, those of equal padded length together."""
+        return passes(prompts, self.mesh.n_devices, self._max_pass_tokens)
+
+    def prefill(self, prompts: Sequence[Prompt]) -> ttnn.Tensor:
+        """Fills the cache with the prompts' keys and values and gives the logits of their last tokens.
+
+        The logits are as decode_logits gives them; row r is that of the prompt with row r, other rows mean nothing.
+        The prompts of one call must fit in a pass (see `passes`); a single one may be longer.
+        """
+        longest = max(len(prompt.ids) for prompt in prompts)
+        length = bucket(longest, len(prompts), self.mesh.n_devices)
+        if len(prompts) > 1 and length * len(prompts) > self._max_pass_tokens:
+            raise ValueError(f"{len(prompts)} prompts of {length} tokens; a pass takes {self._max_pass_tokens}")
+        for start in range(0, longest, self._max_pass_tokens):
+            rest = bucket(longest - start, len(prompts), self.mesh.n_devices)
+            last_BD = self._prefill_chunk(prompts, start, min(rest, self._max_pass_tokens))
+            if start + self._max_pass_tokens < longest:
+                ttnn.deallocate(last_BD)
+        return self._head(last_BD)
+
+    def _prefill_chunk(self, prompts: Sequence[Prompt], start: int, length: int) -> ttnn.Tensor:
+        """One chunk -> the residual of each prompt's last token if it is in it, [1, 1, 32, D] as in decode."""
+        inputs = PrefillInputs(prompts, start, length, self.mesh, self._rope)
+        x_TD = self._embedding.forward_prefill(inputs.ids)
+        for layer in self._layers:
+            x_TD = layer.forward_prefill(x_TD, self.cache, inputs.chunk)
+        # a product with 0s and 1s picks rows by data, not by shape: one program for every length
+        last_BD = ttnn.matmul(
+            inputs.select_last,
+            x_TD,
+            dtype=ttnn.bfloat16,
+            memory_config=ttnn.L1_MEMORY_CONFIG,
+            compute_kernel_config=HIFI4,
+        )
+        ttnn.deallocate(x_TD)
+        inputs.deallocate()
+        return self.mesh.sum_over_devices(last_BD, self._residual)
+
+    # ---------------------------------------------------------------- both
+
+    def _head(self, x_BD: ttnn.Tensor) -> ttnn.Tensor:
+        """Residual [1, 1, 32, D] in its L1 layout -> logits. Frees x."""
+        normed = self._norm.forward_decode(x_BD)
+        ttnn.deallocate(x_BD)
+        return self._lm_head.forward(normed)
+
+    def sample(self, logits: ttnn.Tensor) -> list[int]:
+        """One token id of every row, on the host; state.tokens stays as it is. Frees logits."""
+        self.sampler.forward(logits, self._sampled_ids)
+        return [int(token) for token in self.mesh.read_replicated(self._sampled_ids).flatten().tolist()]
+
+    def read_logits(self, logits: ttnn.Tensor) -> torch.Tensor:
+        """Logits on the host, float32 [32, vocab_size]. Frees them on the chips."""
+        whole = self.mesh.read_columns(logits)[0, 0].float()
+        ttnn.deallocate(logits)
+        return whole

@@ -1,0 +1,65 @@
+from collections.abc import Iterable
+
+import ttnn
+
+from models.mixtral8x7b.tt.expert import Expert
+from models.mixtral8x7b.tt.layouts import residual
+from models.mixtral8x7b.tt.mesh import Mesh
+from models.mixtral8x7b.tt.precision import Precision
+from models.mixtral8x7b.tt.router import Router
+from models.mixtral8x7b.tt.weights import Weights
+
+
+class MoE:
+    """Each chip runs its own experts on every token, weighted by the router (0 where not chosen); the chips are summed.
+
+    In decode nothing is wasted: 32 tokens with two choices each hit all 8 experts, so every weight must be read. In
+    prefill 3/4 of the work is on tokens that other experts serve.
+    """
+
+    def __init__(self, weights: Weights, mesh: Mesh, precision: Precision, layer: int) -> None:
+        self._mesh = mesh
+        self._residual = residual(weights.config.dim)
+        self._router = Router(weights, mesh, precision, layer)
+        slots = weights.config.moe.num_experts // mesh.n_devices
+        self._experts = [Expert(weights, mesh, precision, layer, slot) for slot in range(slots)]
+
+    def forward_decode(self, x_BD: ttnn.Tensor) -> ttnn.Tensor:
+        """Normed [1, 1, 32, D] -> [1, 1, 32, D], both whole on every chip, in L1. Frees x."""
+        row_weights = self._router.forward_decode(x_BD)
+        outs = (expert.forward_decode(x_BD) for expert in self._experts)
+        total = _weighted_sum(outs, row_weights, self._residual)
+        ttnn.deallocate(x_BD)
+        return self._mesh.sum_over_devices(total, self._residual)
+
+    def forward_prefill(self, x_TD: ttnn.Tensor) -> ttnn.Tensor:
+        """Normed [1, 1, T/n, D] -> [1, 1, T/n, D], each chip 1/n of the rows, in DRAM. Frees x."""
+        row_weights = self._router.forward_prefill(x_TD)
+        rounded = ttnn.typecast(x_TD, ttnn.bfloat8_b)
+        ttnn.deallocate(x_TD)
+        all_TD = self._mesh.gather_rows(rounded)
+        outs = (expert.forward_prefill(all_TD) for expert in self._experts)
+        total = _weighted_sum(outs, row_weights, ttnn.DRAM_MEMORY_CONFIG)
+        ttnn.deallocate(all_TD)
+        return self._mesh.sum_and_split_rows(total)
+
+
+def _weighted_sum(
+    outs: Iterable[ttnn.Tensor], row_weights: list[ttnn.Tensor], memory_config: ttnn.MemoryConfig
+) -> ttnn.Tensor:
+    """The sum over a chip's experts of out [1, 1, rows, D] times weight [1, 1, rows, 1]. Frees all of them.
+
+    `outs` is consumed one at a time, so that only one expert's output stands in memory.
+    """
+    total: ttnn.Tensor | None = None
+    for out, weight in zip(outs, row_weights, strict=True):
+        weighted = ttnn.multiply(out, weight, dtype=ttnn.bfloat16, memory_config=memory_config)
+        ttnn.deallocate(out)
+        ttnn.deallocate(weight)
+        if total is None:
+            total = weighted
+        else:
+            ttnn.add_(total, weighted)
+            ttnn.deallocate(weighted)
+    assert total is not None
+    return total

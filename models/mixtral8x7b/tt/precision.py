@@ -1,0 +1,65 @@
+"""The two precision presets. Nothing else chooses a dtype or a math fidelity."""
+
+from dataclasses import dataclass
+
+import ttnn
+
+from models.mixtral8x7b.config import ConfigError
+
+
+def _kernel(fidelity: ttnn.MathFidelity, fp32_accumulation: bool) -> ttnn.WormholeComputeKernelConfig:
+    return ttnn.WormholeComputeKernelConfig(
+        math_fidelity=fidelity, math_approx_mode=False, fp32_dest_acc_en=fp32_accumulation, packer_l1_acc=True
+    )
+
+
+LOFI = _kernel(ttnn.MathFidelity.LoFi, fp32_accumulation=False)
+HIFI2 = _kernel(ttnn.MathFidelity.HiFi2, fp32_accumulation=False)
+HIFI4 = _kernel(ttnn.MathFidelity.HiFi4, fp32_accumulation=True)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Dtypes of what is stored and fidelities of what is computed. Activations between operations are bf16.
+
+    The router is the same in both presets, bf16 weight and float32 logits: its choice decides everything after it.
+    """
+
+    name: str
+    attention_weights: ttnn.DataType  # wqkv and wo
+    lm_head_weights: ttnn.DataType
+    expert_weights: ttnn.DataType
+    kv_cache: ttnn.DataType
+    attention: ttnn.WormholeComputeKernelConfig
+    lm_head: ttnn.WormholeComputeKernelConfig
+    experts: ttnn.WormholeComputeKernelConfig = LOFI
+    router: ttnn.WormholeComputeKernelConfig = HIFI4
+    norm: ttnn.WormholeComputeKernelConfig = HIFI4
+
+
+PERFORMANCE = Precision(
+    name="performance",
+    attention_weights=ttnn.bfloat8_b,
+    lm_head_weights=ttnn.bfloat8_b,
+    expert_weights=ttnn.bfloat8_b,
+    kv_cache=ttnn.bfloat8_b,
+    attention=HIFI2,
+    lm_head=HIFI2,
+)
+ACCURACY = Precision(
+    name="accuracy",
+    attention_weights=ttnn.bfloat16,
+    lm_head_weights=ttnn.bfloat16,
+    expert_weights=ttnn.bfloat8_b,  # experts and KV stay bfp8: in bf16 they would not fit
+    kv_cache=ttnn.bfloat8_b,
+    attention=HIFI4,
+    lm_head=HIFI4,
+)
+PRESETS = {preset.name: preset for preset in (PERFORMANCE, ACCURACY)}
+
+
+def preset(name: str) -> Precision:
+    """The preset of this name; raises ConfigError for an unknown one."""
+    if name not in PRESETS:
+        raise ConfigError(f"precision is {name!r}; expected one of {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,31 @@
+from collections.abc import Callable
+
+import ttnn
+
+from models.mixtral8x7b.tt.mesh import Mesh
+
+
+class TracedStep:
+    """A step that is recorded once and then replayed, without the host's work for each operation.
+
+    The first call runs it plainly (programs are built), the second records and replays, later ones replay. It reads and
+    writes the same tensors every time, and its temporary tensors keep their addresses: no tensor that lives on may be
+    allocated after the recording.
+    """
+
+    def __init__(self, mesh: Mesh, step: Callable[[], None]) -> None:
+        self._device = mesh.device
+        self._step = step
+        self._has_run = False
+        self._trace: int | None = None
+
+    def __call__(self) -> None:
+        if not self._has_run:
+            self._step()
+            self._has_run = True
+            return
+        if self._trace is None:
+            self._trace = ttnn.begin_trace_capture(self._device, cq_id=0)
+            self._step()
+            ttnn.end_trace_capture(self._device, self._trace, cq_id=0)
+        ttnn.execute_trace(self._device, self._trace, cq_id=0, blocking=False)
