@@ -5,6 +5,7 @@ mock     the real ttnn on a mocked T3000: every call is legal and fits; values m
 device   the real ttnn on real chips; the default where there are some. No one has run this project on chips yet.
 """
 
+import os
 import sys
 from glob import glob
 
@@ -33,6 +34,8 @@ def use_target(name: str) -> None:
         other = "the CPU backend" if is_cpu_backend else "the real ttnn"
         raise TargetError(f"cannot use target {name}: {other} is already imported; call use_target before it is")
     if name == "cpu":
+        # torch's idle threads shall sleep: spinning, they make small operations 40 times slower on a busy machine
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         import ttnn_cpu
 
         ttnn_cpu.install()

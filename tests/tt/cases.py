@@ -1,14 +1,24 @@
 """Small models for the tests of tt/, whole on any of 1, 2, 4 or 8 chips, with weights that bf16 holds exactly."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
 import torch
+import ttnn
 
 from models.mixtral8x7b.config import MixtralConfig, MoeConfig, Routing
+from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.reference.model import Transformer
-from models.mixtral8x7b.tt.mesh import Mesh, open_mesh
+from models.mixtral8x7b.tt.attention import Attention
+from models.mixtral8x7b.tt.decoder import DecoderBlock
+from models.mixtral8x7b.tt.kv_cache import KVCache
+from models.mixtral8x7b.tt.layouts import residual
+from models.mixtral8x7b.tt.mesh import Mesh, Placement, open_mesh
+from models.mixtral8x7b.tt.precision import PERFORMANCE, Precision
+from models.mixtral8x7b.tt.rope import Rope
+from models.mixtral8x7b.tt.steps import DecodeStep, PrefillChunk
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from tests.tiny_models import random_model, small_config
 
@@ -70,3 +80,71 @@ def assert_equal(ours: torch.Tensor, theirs: torch.Tensor) -> None:
     assert ours.shape == theirs.shape
     worst, largest = (ours - theirs).abs().max().item(), theirs.abs().max().item()
     assert worst <= EXACT * largest, f"largest difference {worst:.2e}, largest value {largest:.2e}"
+
+
+# ---------------------------------------------------------------- one module at a time
+
+
+def run_decode(mesh: Mesh, module: Callable[[ttnn.Tensor], ttnn.Tensor], x_RPD: torch.Tensor) -> torch.Tensor:
+    """Puts P positions of 32 rows through a decode forward, one after the other -> [32, P, width of its result]."""
+    outs = []
+    for x_RD in x_RPD.unbind(1):
+        rows = mesh.put(x_RD[None, None], ttnn.bfloat16, ttnn.TILE_LAYOUT, memory_config=residual(x_RPD.shape[-1]))
+        outs.append(mesh.read_replicated(module(rows))[0, 0].float())
+    return torch.stack(outs, dim=1)
+
+
+def run_prefill(mesh: Mesh, module: Callable[[ttnn.Tensor], ttnn.Tensor], x_RPD: torch.Tensor) -> torch.Tensor:
+    """Puts all rows through a prefill forward at once, 1/n of them on each chip -> [R, P, width of its result]."""
+    flat = x_RPD.flatten(0, 1)[None, None]
+    out = module(mesh.put(flat, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.SPLIT_ROWS))
+    return mesh.read_rows(out)[0, 0].float().view(*x_RPD.shape[:2], -1)
+
+
+def normed_rows(config: MixtralConfig, n_positions: int, seed: int = 0) -> torch.Tensor:
+    """Random input of a module after a norm, [32, n_positions, dim], exact in bf16."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(32, n_positions, config.dim, generator=generator).bfloat16().float()
+
+
+def pcc(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Pearson correlation of all values together."""
+    return float(torch.corrcoef(torch.stack((ours.flatten().double(), theirs.flatten().double())))[0, 1])
+
+
+class Placed:
+    """Rows, cache and page table for tests of attention: every row has its own blocks, taken from all over the pool."""
+
+    def __init__(self, config: MixtralConfig, mesh: Mesh, n_positions: int, precision: Precision = PERFORMANCE) -> None:
+        per_row = blocks_for(n_positions)
+        shuffled = torch.randperm(32 * per_row, generator=torch.Generator().manual_seed(3)).view(32, per_row)
+        self._mesh = mesh
+        self._rope = Rope(config, mesh)
+        self._blocks = shuffled.int()
+        self._page_table = mesh.put(self._blocks, ttnn.int32)
+        self.cache = KVCache(config, mesh, 32 * per_row, precision.kv_cache)
+
+    def step(self, position: int) -> DecodeStep:
+        """All 32 rows at one position."""
+        rotation = self._rope.for_decode(self._mesh.put(torch.full((1, 64), position, dtype=torch.int32), ttnn.uint32))
+        return DecodeStep(
+            rotation, self._mesh.put(torch.full((32,), position, dtype=torch.int32), ttnn.int32), self._page_table
+        )
+
+    def chunk(self, length: int) -> PrefillChunk:
+        """All 32 rows from position 0 on."""
+        return PrefillChunk(
+            n_users=32,
+            start=0,
+            length=length,
+            rotation=self._rope.for_prefill(0, length),
+            fill_table=self._page_table,
+            page_table=self._page_table,
+            batch_indices=self._mesh.put(torch.arange(32, dtype=torch.int32), ttnn.int32),
+        )
+
+
+def decode_with_cache(module: Attention | DecoderBlock, placed: Placed) -> Callable[[ttnn.Tensor], ttnn.Tensor]:
+    """The module's decode forward of x alone, one position further at each call."""
+    positions = itertools.count()
+    return lambda x: module.forward_decode(x, placed.cache, placed.step(next(positions)))

@@ -1,0 +1,197 @@
+"""Paged cache and attention, against oracles written from their definitions."""
+
+import pytest
+import torch
+
+import ttnn_cpu as ttnn
+from tests.cpu_backend.helpers import TILE, counters, get, open_mesh, put, sharded
+
+WIDTH, BLOCK = 32, 32
+
+
+def plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
+    """One query [H, W] against keys [L, KV, W]: loops over heads, in float64."""
+    group = q.shape[0] // k.shape[1]
+    rows = []
+    for head in range(q.shape[0]):
+        keys, values = k[:, head // group].double(), v[:, head // group].double()
+        rows.append(torch.softmax(keys @ q[head].double() * scale, 0) @ values)
+    return torch.stack(rows).float()
+
+
+def paged(mesh: ttnn.MeshDevice, blocks: int, heads: int, dtype: ttnn.DataType = ttnn.bfloat16) -> ttnn.Tensor:
+    return ttnn.zeros([blocks, heads, BLOCK, WIDTH], dtype=dtype, layout=TILE, device=mesh)
+
+
+def test_update_writes_block_and_slot() -> None:
+    """Token 37 of a user with pages [4, 1] stands in block 1, slot 5 (blocks of 32)."""
+    mesh = open_mesh()
+    cache = paged(mesh, 6, 2)
+    new = torch.randn(1, 3, 2, WIDTH).bfloat16()
+    table = counters(mesh, [[4, 1], [0, 5], [3, 2]])
+    result = ttnn.experimental.paged_update_cache(
+        cache,
+        put(mesh, new, ttnn.bfloat16, memory_config=sharded("HEIGHT", 3, 32, WIDTH)),
+        update_idxs_tensor=counters(mesh, [37, -1, 0]),
+        page_table=table,
+    )
+    assert result is cache
+    expected = torch.zeros(6, 2, BLOCK, WIDTH)
+    expected[1, :, 5] = new[0, 0]
+    expected[3, :, 0] = new[0, 2]
+    assert torch.equal(get(cache).float(), expected), "user 1 is skipped"
+
+
+def test_update_rounds_the_row_to_the_cache_dtype_and_leaves_the_rest() -> None:
+    mesh = open_mesh(2)
+    cache = paged(mesh, 2, 1, ttnn.bfloat8_b)
+    place = sharded("HEIGHT", 1, 32, WIDTH)
+    rows = torch.randn(4, 1, 1, WIDTH)
+    for position in range(4):
+        new = put(mesh, torch.stack([rows[position], rows[position] * 3]), memory_config=place, shard=0)
+        ttnn.experimental.paged_update_cache(
+            cache, new, update_idxs_tensor=counters(mesh, [position]), page_table=counters(mesh, [[1]])
+        )
+    for device, factor in ((0, 1.0), (1, 3.0)):
+        expected = ttnn.to_torch(ttnn.from_torch(rows[:, 0, 0] * factor, dtype=ttnn.bfloat8_b))
+        assert torch.equal(get(cache, device)[1, 0, :4], expected)
+        assert get(cache, device)[0].abs().sum() == 0
+
+
+def test_a_copy_of_the_cache_does_not_change_with_it() -> None:
+    mesh = open_mesh()
+    cache = paged(mesh, 2, 1)
+    place = sharded("HEIGHT", 1, 32, WIDTH)
+    arguments = {"update_idxs_tensor": counters(mesh, [0]), "page_table": counters(mesh, [[0]])}
+    one = put(mesh, torch.ones(1, 1, 1, WIDTH), memory_config=place)
+    ttnn.experimental.paged_update_cache(cache, one, **arguments)
+    before, kept = ttnn.slice(cache, [0, 0, 0, 0], [1, 1, 32, 32]), ttnn.clone(cache)
+    ttnn.experimental.paged_update_cache(
+        cache, put(mesh, torch.full((1, 1, 1, WIDTH), 7.0), memory_config=place), **arguments
+    )
+    assert get(before).max() == get(kept).max() == 1.0
+    assert get(cache).max() == 7.0
+
+
+@pytest.mark.parametrize("length", [1, 31, 32, 33, 70])
+def test_fill_writes_the_pages_of_the_users(length: int) -> None:
+    mesh = open_mesh()
+    x = torch.randn(2, 2, length, WIDTH)
+    cache = paged(mesh, 8, 2, ttnn.float32)
+    table = counters(mesh, [[7, 7, 7], [5, 0, 2], [1, 4, 6]])
+    ttnn.experimental.paged_fill_cache(cache, put(mesh, x), table, batch_idx_tensor=counters(mesh, [2, 1]))
+    for row, pages in enumerate(([1, 4, 6], [5, 0, 2])):
+        for token in range(length):
+            assert torch.equal(get(cache)[pages[token // BLOCK], :, token % BLOCK], x[row, :, token])
+    assert get(cache)[7].abs().sum() == 0
+
+
+def test_fill_skips_pages_of_minus_one() -> None:
+    mesh = open_mesh()
+    cache = paged(mesh, 3, 1, ttnn.float32)
+    x = torch.randn(1, 1, 64, WIDTH)
+    ttnn.experimental.paged_fill_cache(cache, put(mesh, x), counters(mesh, [[-1, 2]]), batch_idx=0)
+    assert torch.equal(get(cache)[2, 0], x[0, 0, 32:])
+    assert get(cache)[:2].abs().sum() == 0
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_paged_decode_attention_against_plain_attention(devices: int) -> None:
+    mesh = open_mesh(devices)
+    positions, pages, heads, kv_heads = [0, 31, 32, -1, 100, 95], 4, 4, 2
+    users = len(positions)
+    table = torch.randperm(users * pages).reshape(users, pages)
+    q = torch.randn(devices, users, heads, WIDTH).bfloat16()
+    k, v = (torch.randn(devices * users * pages, kv_heads, BLOCK, WIDTH).bfloat16() for _ in range(2))
+    result = ttnn.transformer.paged_scaled_dot_product_attention_decode(
+        put(mesh, q, ttnn.bfloat16, shard=0),
+        put(mesh, k, ttnn.bfloat16, shard=0),
+        put(mesh, v, ttnn.bfloat16, shard=0),
+        page_table_tensor=counters(mesh, table),
+        cur_pos_tensor=counters(mesh, positions),
+        scale=0.25,
+    )
+    assert result.memory_config() == ttnn.DRAM_MEMORY_CONFIG
+    for device in range(devices):
+        keys, values = (t.chunk(devices)[device].float() for t in (k, v))
+        for user, position in enumerate(positions):
+            ours = get(result, device)[0, user].float()
+            if position < 0:
+                assert ours.abs().sum() == 0
+                continue
+            own_k, own_v = (t[table[user]].transpose(1, 2).flatten(0, 1)[: position + 1] for t in (keys, values))
+            expected = plain_attention(q[device, user].float(), own_k, own_v, 0.25)
+            torch.testing.assert_close(ours, expected, rtol=0.01, atol=0.01)
+
+
+def test_a_user_does_not_depend_on_the_others_to_the_last_bit() -> None:
+    """Alone among 32, among users of other lengths, and in a batch of one."""
+    mesh = open_mesh()
+    pages, heads = 10, 2
+    q = torch.randn(1, 32, heads, WIDTH)
+    k, v = (put(mesh, torch.randn(32 * pages, 1, BLOCK, WIDTH), ttnn.bfloat16) for _ in range(2))
+    table = torch.arange(32 * pages).reshape(32, pages)
+
+    def row(positions: list[int], users: slice) -> torch.Tensor:
+        result = ttnn.transformer.paged_scaled_dot_product_attention_decode(
+            put(mesh, q[:, users], ttnn.bfloat16),
+            k,
+            v,
+            counters(mesh, table[users]),
+            cur_pos_tensor=counters(mesh, positions),
+        )
+        return get(result)[0, positions.index(123)]
+
+    alike, alone, mixed = [120] * 32, [-1] * 32, list(range(200, 232))
+    for positions in (alike, alone, mixed):
+        positions[5] = 123
+    one = row([123], slice(5, 6))
+    for positions in (alike, alone, mixed):
+        assert torch.equal(row(positions, slice(0, 32)), one)
+
+
+@pytest.mark.parametrize("length", [1, 33, 130])
+def test_prefill_attention(length: int) -> None:
+    mesh = open_mesh()
+    q, k, v = torch.randn(2, 4, length, WIDTH), torch.randn(2, 2, length, WIDTH), torch.randn(2, 2, length, WIDTH)
+    with ttnn.exact_values():
+        args = [put(mesh, t, ttnn.bfloat16) for t in (q, k, v)]
+        result = ttnn.transformer.scaled_dot_product_attention(*args, is_causal=True)
+        joined = ttnn.transformer.scaled_dot_product_attention(*args, is_causal=True, output_concat_heads=True)
+        for batch in range(2):
+            for row in {0, length // 2, length - 1}:
+                expected = plain_attention(
+                    q[batch, :, row],
+                    k[batch, :, : row + 1].transpose(0, 1),
+                    v[batch, :, : row + 1].transpose(0, 1),
+                    WIDTH**-0.5,
+                )
+                torch.testing.assert_close(get(result)[batch, :, row], expected, rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(get(joined)[batch, 0, row], expected.flatten(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_chunks_equal_the_whole(as_tensor: bool) -> None:
+    mesh = open_mesh(2)
+    length, chunk = 96, 32
+    q, k, v = torch.randn(2, 4, length, WIDTH), torch.randn(2, 2, length, WIDTH), torch.randn(2, 2, length, WIDTH)
+    pages = counters(mesh, [[2, 0, 1]])
+    with ttnn.exact_values():
+        whole = ttnn.transformer.scaled_dot_product_attention(
+            *(put(mesh, t, ttnn.bfloat16, shard=0) for t in (q, k, v))
+        )
+        caches = [paged(mesh, 3, 2), paged(mesh, 3, 2)]
+        for start in range(0, length, chunk):
+            part = slice(start, start + chunk)
+            for cache, new in zip(caches, (k, v), strict=True):
+                ttnn.experimental.paged_fill_cache(
+                    cache,
+                    put(mesh, new[:, :, part], ttnn.bfloat16, shard=0),
+                    counters(mesh, [[2, 0, 1][start // chunk :]]),
+                )
+            where = {"chunk_start_idx_tensor": counters(mesh, [start])} if as_tensor else {"chunk_start_idx": start}
+            result = ttnn.transformer.chunked_scaled_dot_product_attention(
+                put(mesh, q[:, :, part], ttnn.bfloat16, shard=0), *caches, pages, **where
+            )
+            for device in range(2):
+                torch.testing.assert_close(get(result, device), get(whole, device)[:, :, part], rtol=1e-4, atol=1e-5)

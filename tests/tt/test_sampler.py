@@ -1,0 +1,88 @@
+"""The chips' sampler draws from the distribution that `sampling.py` defines."""
+
+import pytest
+import torch
+import ttnn
+
+from models.mixtral8x7b.sampling import GREEDY, SamplingParams, probabilities
+from models.mixtral8x7b.tt.mesh import Mesh, Placement, open_mesh
+from models.mixtral8x7b.tt.sampler import Sampler
+
+VOCAB = 800  # 100 columns on each of 8 chips: no whole tiles, no power of two
+DRAWS = 60  # of 32 rows each
+
+
+def draw(mesh: Mesh, sampler: Sampler, logits: torch.Tensor) -> list[int]:
+    ids = mesh.put(torch.zeros(1, 1, 1, 32, dtype=torch.int32), ttnn.uint32)
+    placed = mesh.put(logits[None, None], ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.SPLIT_COLUMNS)
+    sampler.forward(ttnn.to_memory_config(placed, ttnn.L1_MEMORY_CONFIG), ids)
+    return [int(token) for token in mesh.read_replicated(ids).flatten()]
+
+
+def spread_logits(seed: int = 0) -> torch.Tensor:
+    """One distribution for all 32 rows, its best tokens on several chips."""
+    logits = torch.randn(VOCAB, generator=torch.Generator().manual_seed(seed)).bfloat16().float() * 2
+    return logits.expand(32, VOCAB)
+
+
+@pytest.mark.parametrize("n_devices", [1, 2, 8])
+def test_greedy_is_the_largest_logit_and_the_lowest_id_of_equals(n_devices: int) -> None:
+    logits = torch.randn(32, VOCAB, generator=torch.Generator().manual_seed(1)).bfloat16().float()
+    logits[4, [7, 399, 799]] = 9.0
+    logits[5, [450, 701]] = 9.0
+    with open_mesh(n_devices) as mesh:
+        sampler = Sampler(VOCAB, mesh)
+        sampler.set([GREEDY] * 32)
+        assert draw(mesh, sampler, logits) == probabilities(logits, GREEDY).argmax(-1).tolist()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        SamplingParams(1.0, 32, 1.0),
+        SamplingParams(0.5, 8, 1.0),
+        SamplingParams(2.0, 32, 0.5),
+        SamplingParams(1.0, 3, 0.9),
+        SamplingParams(1.25, 1, 0.3),
+    ],
+    ids=str,
+)
+def test_frequencies(params: SamplingParams) -> None:
+    """Chi-square over 1920 draws at a fixed seed, at one in a thousand."""
+    logits = spread_logits()
+    expected = probabilities(logits[:1], params)[0] * DRAWS * 32
+    counts = torch.zeros(VOCAB)
+    with open_mesh(8) as mesh:
+        sampler = Sampler(VOCAB, mesh)
+        sampler.set([params] * 32)
+        sampler.seed(list(range(32)))
+        for _ in range(DRAWS):
+            for token in draw(mesh, sampler, logits):
+                counts[token] += 1
+    assert counts[expected == 0].sum() == 0
+    common = expected >= 5  # chi-square wants five expected in each class: the rest is one class
+    classes = torch.cat((expected[common], expected[~common].sum()[None]))
+    seen = torch.cat((counts[common], counts[~common].sum()[None]))
+    kept = classes > 0
+    chi2 = ((seen - classes)[kept] ** 2 / classes[kept]).sum()
+    freedom = int(kept.sum()) - 1
+    assert chi2 <= freedom + 3.1 * (2 * freedom) ** 0.5 + 4, (float(chi2), freedom)
+
+
+def test_rows_have_their_own_parameters_and_seeds() -> None:
+    params = [GREEDY, SamplingParams(1.5, 32, 1.0), SamplingParams(1.5, 32, 1.0)] + [GREEDY] * 29
+    logits = spread_logits()
+    with open_mesh(8) as mesh:
+        sampler = Sampler(VOCAB, mesh)
+        sampler.set(params)
+
+        def run(seeds: list[int]) -> list[list[int]]:
+            sampler.seed(seeds + [0] * (32 - len(seeds)))
+            return [list(row) for row in zip(*(draw(mesh, sampler, logits) for _ in range(12)), strict=True)]
+
+        first, again, other = run([1, 2, 3]), run([1, 2, 3]), run([1, 2, 4])
+    assert first == again
+    assert first[0] == [int(logits[0].argmax())] * 12
+    assert first[1] != first[2]
+    assert other[1] == first[1]
+    assert other[2] != first[2]
