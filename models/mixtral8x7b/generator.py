@@ -128,7 +128,8 @@ class Generator:
         return first
 
     def _write_rows(self, rows: dict[int, _Row]) -> None:
-        tokens, positions, blocks = [0] * DECODE_ROWS, [NO_USER] * DECODE_ROWS, [[]] * DECODE_ROWS
+        tokens, positions = [0] * DECODE_ROWS, [NO_USER] * DECODE_ROWS
+        blocks: list[list[int]] = [[]] * DECODE_ROWS
         for user, row in rows.items():
             tokens[user], positions[user], blocks[user] = row.next_token, row.position, row.blocks
         self._model.state.set_rows(tokens, positions)

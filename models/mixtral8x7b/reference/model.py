@@ -57,8 +57,10 @@ class Transformer(nn.Module):
 
 
 @torch.no_grad()
-def logits_layer_by_layer(directory: str | Path, tokens_BS: Tensor) -> Tensor:
+def logits_layer_by_layer(directory: str | Path, tokens_BS: Tensor, n_layers: int | None = None) -> Tensor:
     """What Transformer.from_repacked(directory)(tokens_BS) returns, with one layer in memory at a time.
+
+    With n_layers only the first layers are run before the head.
 
     For checkpoints whose float32 form does not fit: Mixtral 8x7B takes 187 GB whole and 6 GB this way.
     """
@@ -66,7 +68,7 @@ def logits_layer_by_layer(directory: str | Path, tokens_BS: Tensor) -> Tensor:
     config = checkpoint.config
     cos_SP, sin_SP = positions(config, 0, tokens_BS.shape[1])
     x_BSD = checkpoint.tensor("tok_embeddings.weight")[tokens_BS].float()
-    for n in range(config.n_layers):
+    for n in range(config.n_layers if n_layers is None else n_layers):
         prefix = f"layers.{n}."
         with torch.device("meta"):
             block = DecoderBlock(config, n)

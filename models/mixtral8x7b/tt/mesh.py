@@ -23,7 +23,6 @@ TRACE_REGION_BYTES = 64 << 20  # for the recorded decode step; 5.6 MB of each DR
 # A collective's semaphores live as long as its program. They get a region of their own: allocated between tensors, one
 # of them splits L1 for good, and the prefill norm, which needs 1.25 of 1.39 MB in one piece, no longer fits.
 SEMAPHORE_REGION_BYTES = 16 << 10
-SEMAPHORES_APART = {"use_l1_small_for_semaphores": True}
 
 
 class Placement(Enum):
@@ -109,35 +108,33 @@ class Mesh:
         """
         if self.n_devices == 1:
             return _moved(x, memory_config)
-        part = ttnn.reduce_scatter(x, dim=3, cluster_axis=AXIS, memory_config=ttnn.L1_MEMORY_CONFIG, **SEMAPHORES_APART)
-        ttnn.deallocate(x)
-        return self.gather_columns(part, memory_config)
-
-    def gather_columns(self, x: ttnn.Tensor, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
-        """The chips' columns side by side, whole on every chip. Frees x."""
-        if self.n_devices == 1:
-            return _moved(x, memory_config)
-        whole = ttnn.all_gather(x, dim=3, cluster_axis=AXIS, memory_config=memory_config, **SEMAPHORES_APART)
-        ttnn.deallocate(x)
-        return whole
-
-    def gather_rows(self, x: ttnn.Tensor) -> ttnn.Tensor:
-        """The chips' rows one below the other, whole on every chip, in DRAM. Frees x."""
-        if self.n_devices == 1:
-            return x
-        whole = ttnn.all_gather(x, dim=2, cluster_axis=AXIS, memory_config=ttnn.DRAM_MEMORY_CONFIG, **SEMAPHORES_APART)
-        ttnn.deallocate(x)
-        return whole
+        return self._gathered(self._summed_part(x, 3, ttnn.L1_MEMORY_CONFIG), 3, memory_config)
 
     def sum_and_split_rows(self, x: ttnn.Tensor) -> ttnn.Tensor:
         """The sum of all chips' x, each chip keeping its 1/n of the rows, in DRAM. Frees x."""
-        if self.n_devices == 1:
-            return x
+        return x if self.n_devices == 1 else self._summed_part(x, 2, ttnn.DRAM_MEMORY_CONFIG)
+
+    def gather_columns(self, x: ttnn.Tensor, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
+        """The chips' columns side by side, whole on every chip. Frees x."""
+        return _moved(x, memory_config) if self.n_devices == 1 else self._gathered(x, 3, memory_config)
+
+    def gather_rows(self, x: ttnn.Tensor) -> ttnn.Tensor:
+        """The chips' rows one below the other, whole on every chip, in DRAM. Frees x."""
+        return x if self.n_devices == 1 else self._gathered(x, 2, ttnn.DRAM_MEMORY_CONFIG)
+
+    def _summed_part(self, x: ttnn.Tensor, dim: int, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
         part = ttnn.reduce_scatter(
-            x, dim=2, cluster_axis=AXIS, memory_config=ttnn.DRAM_MEMORY_CONFIG, **SEMAPHORES_APART
+            x, dim=dim, cluster_axis=AXIS, memory_config=memory_config, use_l1_small_for_semaphores=True
         )
         ttnn.deallocate(x)
         return part
+
+    def _gathered(self, x: ttnn.Tensor, dim: int, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
+        whole = ttnn.all_gather(
+            x, dim=dim, cluster_axis=AXIS, memory_config=memory_config, use_l1_small_for_semaphores=True
+        )
+        ttnn.deallocate(x)
+        return whole
 
 
 def _moved(x: ttnn.Tensor, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:

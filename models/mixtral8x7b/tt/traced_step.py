@@ -17,7 +17,7 @@ class TracedStep:
         self._device = mesh.device
         self._step = step
         self._has_run = False
-        self._trace: int | None = None
+        self._trace: ttnn.MeshTraceId | None = None
 
     def __call__(self) -> None:
         if not self._has_run:

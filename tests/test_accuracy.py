@@ -1,0 +1,175 @@
+"""How close the ttnn model comes to the reference with rounding on, on trained weights. Prints what it measures:
+
+    .venv/bin/python -m pytest tests/test_accuracy.py -s
+
+All of it on the CPU backend: an upper bound of what chips reach.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import ttnn
+
+from models.mixtral8x7b.paging import Prompt, blocks_for
+from models.mixtral8x7b.reference.model import Transformer
+from models.mixtral8x7b.repacked import RepackedCheckpoint
+from models.mixtral8x7b.tiny import tiny_checkpoint
+from models.mixtral8x7b.tokenizer import Tokenizer
+from models.mixtral8x7b.tt.attention import Attention
+from models.mixtral8x7b.tt.decode_state import NO_USER
+from models.mixtral8x7b.tt.decoder import DecoderBlock
+from models.mixtral8x7b.tt.expert import Expert
+from models.mixtral8x7b.tt.lm_head import LMHead
+from models.mixtral8x7b.tt.mesh import Mesh, open_mesh
+from models.mixtral8x7b.tt.model import Mixtral
+from models.mixtral8x7b.tt.moe import MoE
+from models.mixtral8x7b.tt.precision import PRESETS, Precision
+from models.mixtral8x7b.tt.rms_norm import RMSNorm
+from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
+from tests import tiny_texts
+from tests.thresholds import LOGITS_PCC, MARGIN, MODULE_PCC, TOP_1, TOP_5
+from tests.tt.cases import Placed, decode_with_cache, pcc, run_decode, run_prefill
+
+N_LAYERS = 3
+
+
+@pytest.fixture(scope="module")
+def repacked(tmp_path_factory) -> Path:
+    return tiny_checkpoint("instruct", tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def reference(repacked: Path) -> Transformer:
+    return Transformer.from_repacked(repacked)
+
+
+@pytest.fixture(scope="module")
+def seen(reference: Transformer, repacked: Path) -> dict[str, torch.Tensor]:
+    """Every intermediate result of the reference on 32 stories x 64 positions."""
+    values: dict[str, torch.Tensor] = {}
+    rows = tiny_texts.stories(Tokenizer(repacked)).rows
+    values["logits"] = reference(torch.tensor(rows)[:, :64], observe=values.__setitem__)
+    for layer in range(N_LAYERS):
+        values[f"layers.{layer}.input"] = values[f"layers.{layer - 1}.output" if layer else "embedding"]
+    return values
+
+
+@pytest.fixture(scope="module", params=PRESETS.values(), ids=PRESETS)
+def precision(request) -> Precision:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Iterator[Mesh]:
+    with open_mesh(8) as opened:
+        yield opened
+
+
+@pytest.fixture
+def weights(repacked: Path, mesh: Mesh) -> CheckpointWeights:
+    return CheckpointWeights(RepackedCheckpoint(repacked), mesh, None)
+
+
+def check(name: str, precision: Precision, ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    measured = pcc(ours, theirs)
+    print(f"\nPCC {measured:.6f}  {precision.name:11}  {name}", end="")
+    assert measured >= MODULE_PCC
+
+
+# ---------------------------------------------------------------- module by module, on the reference's own inputs
+
+
+@pytest.mark.parametrize("layer", range(N_LAYERS))
+@pytest.mark.parametrize("run", [run_decode, run_prefill])
+def test_modules(layer: int, run: Callable, seen, weights, mesh: Mesh, precision: Precision) -> None:
+    at = f"layers.{layer}."
+    decode = run is run_decode
+
+    def stateless(module) -> Callable:
+        return module.forward_decode if decode else module.forward_prefill
+
+    def stateful(module) -> Callable:
+        placed = Placed(weights.config, mesh, 64, precision)
+        if decode:
+            return decode_with_cache(module, placed)
+        return lambda x: module.forward_prefill(x, placed.cache, placed.chunk(64))
+
+    for name, forward, given, expected in (
+        ("attention_norm", stateless(RMSNorm(weights, precision, at + "attention_norm")), "input", "attention_norm"),
+        ("attention", stateful(Attention(weights, mesh, precision, layer)), "attention_norm", "attention"),
+        ("moe", stateless(MoE(weights, mesh, precision, layer)), "ffn_norm", "feed_forward"),
+        ("decoder", stateful(DecoderBlock(weights, mesh, precision, layer)), "input", "output"),
+    ):
+        ours = run(mesh, forward, seen[at + given])
+        check(f"{at}{name} {'decode' if decode else 'prefill'}", precision, ours, seen[at + expected])
+
+
+@pytest.mark.parametrize("layer", range(N_LAYERS))
+def test_every_expert(layer: int, seen, weights, reference, mesh: Mesh, precision: Precision) -> None:
+    x = seen[f"layers.{layer}.ffn_norm"].flatten(0, 1)
+    expert = Expert(weights, mesh, precision, layer, slot=0)
+    out = expert.forward_prefill(mesh.put(x[None, None], ttnn.bfloat8_b, ttnn.TILE_LAYOUT))
+    for chip, part in enumerate(ttnn.get_device_tensors(out)):
+        theirs = reference.layers[layer].feed_forward.experts[chip](x)
+        check(f"layers.{layer} expert {chip}", precision, ttnn.to_torch(part)[0, 0].float(), theirs)
+
+
+def test_lm_head(seen, weights, mesh: Mesh, precision: Precision) -> None:
+    head = LMHead(weights, mesh, precision)
+
+    def whole(x: ttnn.Tensor) -> ttnn.Tensor:
+        return mesh.gather_columns(head.forward(x), ttnn.L1_MEMORY_CONFIG)
+
+    check("lm_head", precision, run_decode(mesh, whole, seen["norm"]), seen["logits"])
+
+
+# ---------------------------------------------------------------- the whole model, teacher forced
+
+
+def teacher_forced(model: Mixtral, texts: tiny_texts.Texts) -> torch.Tensor:
+    """Logits of all rows at every position that counts, [32, P, vocab]: what comes before is prefilled."""
+    longest = max(len(row) for row in texts.rows)
+    per_row = blocks_for(longest)
+    blocks = [list(range(row * per_row, (row + 1) * per_row)) for row in range(len(texts.rows))]
+    logits = torch.zeros(len(texts.rows), longest, model.config.vocab_size)
+    prompts = [
+        Prompt(row, ids[:first], blocks[row])
+        for row, (ids, first) in enumerate(zip(texts.rows, texts.first, strict=True))
+        if first
+    ]
+    for group in model.passes(prompts):
+        ttnn.deallocate(model.prefill(group))
+    model.state.set_blocks(blocks)
+    for position in range(min(texts.first), longest - 1):
+        active = [first <= position < len(row) - 1 for row, first in zip(texts.rows, texts.first, strict=True)]
+        tokens = [row[position] if on else 0 for row, on in zip(texts.rows, active, strict=True)]
+        model.state.set_rows(tokens, [position if on else NO_USER for on in active])
+        logits[:, position] = model.read_logits(model.decode_logits())
+    return logits
+
+
+@pytest.mark.parametrize("text", ["answers", "stories"])
+def test_logits(text: str, repacked: Path, reference: Transformer, weights, mesh: Mesh, precision: Precision) -> None:
+    texts = getattr(tiny_texts, text)(Tokenizer(repacked))
+    longest = max(len(row) for row in texts.rows)
+    padded = torch.tensor([row + [0] * (longest - len(row)) for row in texts.rows])
+    theirs = texts.counted(reference(padded))
+    ours = texts.counted(teacher_forced(Mixtral(weights, mesh, precision, 64, 128), texts))
+
+    best_two = theirs.topk(2).values
+    decided = best_two[:, 0] - best_two[:, 1] > MARGIN
+    first = theirs.argmax(-1)
+    top_1 = (ours.argmax(-1) == first)[decided].float().mean().item()
+    top_1_all = (ours.argmax(-1) == first).float().mean().item()
+    top_5 = (ours.topk(5).indices == first[:, None]).any(-1).float().mean().item()
+    measured = pcc(ours, theirs)
+    print(
+        f"\n{text}, {precision.name}: {len(first)} positions, PCC {measured:.5f}, top-1 {top_1:.4f} where decided "
+        f"({decided.float().mean():.0%}), {top_1_all:.4f} everywhere, top-5 {top_5:.4f}",
+        end="",
+    )
+    assert measured >= LOGITS_PCC[text]
+    assert top_1 >= TOP_1[text]
+    assert top_5 >= TOP_5[text]
