@@ -6,7 +6,7 @@ SHOWN = 200  # characters of a longer prompt that are shown at each end
 
 
 def block(number: int, prompt: str, answer: str) -> str:
-    """`User 7: <prompt>` on one line, then `Answer: ...`; of a very long prompt the middle is left out, and how much."""
+    """`User 7: <prompt>` on one line, then `Answer: ...`; the middle of a very long prompt is left out."""
     prompt = " ".join(prompt.split("\n"))
     if len(prompt) > 3 * SHOWN:
         prompt = f"{prompt[:SHOWN]} [... {len(prompt) - 2 * SHOWN} characters ...] {prompt[-SHOWN:]}"

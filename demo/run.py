@@ -55,6 +55,8 @@ class DemoResult:
 
 def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) -> DemoResult:
     """Raises ConfigError, CheckpointError, TokenizerError, PromptsError or RequestError for what cannot be served."""
+    if options.n_users is None and options.context not in USERS_AT:
+        raise ConfigError(f"{options.context} is no context of the original demo, so --users must be given")
     n_users = options.n_users if options.n_users is not None else USERS_AT[options.context]
     if not 1 <= n_users <= DECODE_ROWS:
         raise ConfigError(f"{n_users} users; expected 1 to {DECODE_ROWS}")
@@ -64,6 +66,7 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
         )
     precision = preset(options.precision)
     checkpoint = _checkpoint(options, settings)
+    checkpoint.config.check_context(options.context)
     _check_memory(checkpoint, precision, mesh, n_users, options.context)
     tokenizer = Tokenizer(settings.tokenizer or checkpoint.directory)
     tokenizer.check_vocab_size(checkpoint.config.vocab_size)

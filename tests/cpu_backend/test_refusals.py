@@ -19,6 +19,7 @@ from tests.cpu_backend.calls import (
     HSH,
     I32,
     L1,
+    RES,
     U32,
     WSH,
     T,

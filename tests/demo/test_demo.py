@@ -1,0 +1,226 @@
+"""The demo as a user sees it: what it prints, and one sentence for each mistake.
+
+.venv/bin/python -m pytest tests/demo
+"""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo.__main__ import main
+from demo.prompts import INPUTS, PromptsError, load_prompts, long_prompts, short_prompts
+from demo.report import block, count_right
+from demo.run import DemoOptions, run_demo
+from models.mixtral8x7b.settings import Settings
+from models.mixtral8x7b.tiny import CHECKPOINTS, tiny_checkpoint
+from models.mixtral8x7b.tokenizer import Tokenizer
+from models.mixtral8x7b.tt.mesh import open_mesh
+from tests.thresholds import RIGHT_ANSWERS
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("user cache")
+
+
+@pytest.fixture
+def run(cache: Path, monkeypatch, capsys):
+    """Types a demo command; returns (what it printed, its message if it failed)."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    for variable in ("MIXTRAL_CKPT_DIR", "MIXTRAL_TOKENIZER_PATH", "MIXTRAL_CACHE_PATH", "MIXTRAL_TARGET"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def run(*arguments: object) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["demo", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as stop:
+            return capsys.readouterr().out, str(stop.code)
+        return capsys.readouterr().out, ""
+
+    return run
+
+
+def blocks_of(printed: str) -> dict[int, tuple[str, str]]:
+    """{user: (prompt, answer)}"""
+    found = re.findall(r"^User (\d+): (.*)\nAnswer: (.*)$", printed, re.MULTILINE)
+    return {int(number): (prompt, answer) for number, prompt, answer in found}
+
+
+def test_make_demo_answers_32_questions(run) -> None:
+    printed, failure = run()
+    assert failure == ""
+    blocks = blocks_of(printed)
+    questions = load_prompts(INPUTS / "instruct.json")
+    assert [blocks[user][0] for user in range(1, 33)] == questions
+    right = int(re.search(r"Exactly right +(\d+) of 32", printed)[1])  # type: ignore[index]
+    assert right >= RIGHT_ANSWERS
+    assert blocks[1] == ("What is the capital of France?", "The capital of France is Paris.")
+    head = printed.splitlines()[0]
+    for part in ("target cpu", "upper bound", "mixtral-tiny-instruct", "parameters", "precision performance"):
+        assert part in head
+    assert "not what Mixtral or a T3000 does" in printed.splitlines()[1]
+    for unit in (" s\n", "ms/step", "tokens/s/user", "tokens of 32 users"):
+        assert unit in printed
+    assert "\x1b" not in printed
+
+
+def test_the_accuracy_preset_answers_too(run) -> None:
+    printed, _ = run("--precision", "accuracy")
+    assert int(re.search(r"Exactly right +(\d+) of 32", printed)[1]) >= RIGHT_ANSWERS  # type: ignore[index]
+
+
+@pytest.mark.parametrize("prefill", [0, 9])
+def test_pushing_prompts_through_decode_gives_the_same_answers(run, prefill: int) -> None:
+    """With rounding on the two ways differ in the last bits, so a few words may; most answers must be the same."""
+    whole, pushed = blocks_of(run()[0]), blocks_of(run("--prefill", prefill)[0])
+    assert sum(whole[user] == pushed[user] for user in whole) >= 31
+
+
+def test_fewer_prompts_than_users_are_repeated(run, tmp_path: Path) -> None:
+    file = tmp_path / "two.json"
+    file.write_text(
+        json.dumps([{"prompt": "What is the capital of Japan?"}, {"prompt": "What is the opposite of hot?"}])
+    )
+    blocks = blocks_of(run("--prompts", file, "--users", 5, "--max-new-tokens", 20)[0])
+    assert [blocks[user] for user in (3, 5)] == [blocks[1]] * 2
+    assert blocks[4] == blocks[2]
+    assert len(blocks) == 5
+
+
+def test_checkpoint_variables_and_another_flavour(run, cache: Path, monkeypatch, tmp_path: Path, capfd) -> None:
+    """The manifest decides about weights and cache folder; prompts of the other flavour get a warning."""
+    from loguru import logger
+
+    repacked = tmp_path / "with spaces"
+    shutil.copytree(tiny_checkpoint("base", cache / "mixtral8x7b-ttnn"), repacked)
+    (repacked / "tokenizer.model").rename(tmp_path / "elsewhere.model")
+    monkeypatch.setenv("MIXTRAL_CKPT_DIR", str(repacked))
+    monkeypatch.setenv("MIXTRAL_CACHE_PATH", str(tmp_path / "device"))
+    assert "tokenizer.model is missing" in run("--users", 2)[1]
+    monkeypatch.setenv("MIXTRAL_TOKENIZER_PATH", str(tmp_path / "elsewhere.model"))
+    warnings: list[str] = []
+    sink = logger.add(lambda message: warnings.append(str(message)))
+    printed, failure = run("--users", 2, "--max-new-tokens", 3)
+    logger.remove(sink)
+    assert failure == ""
+    assert "(base, " in printed
+    assert "is the base flavour; the prompts are for instruct" in warnings[0]
+    assert (tmp_path / "device" / "mixtral_tensor_cache_bfp8" / "manifest.json").is_file()
+
+
+def test_a_repacked_directory_of_another_vocabulary(run, cache: Path, monkeypatch, tmp_path: Path) -> None:
+    import mistral_common
+
+    foreign = Path(mistral_common.__file__).parent / "data" / "tokenizer.model.v1"
+    monkeypatch.setenv("MIXTRAL_TOKENIZER_PATH", str(foreign))
+    assert "has 32000 pieces; the model has a vocabulary of 1024" in run()[1]
+
+
+MISTAKES = {
+    ("--users", 0): "0 users; expected 1 to 32",
+    ("--users", 33): "33 users; expected 1 to 32",
+    ("--max-new-tokens", 128): "128 new tokens in a context of 128",
+    ("--max-new-tokens", 0): "0 new tokens in a context of 128",
+    ("--context", 40000, "--users", 1): "a context of 40000 tokens is too long; this model was made for 32768",
+    ("--context", 500): "500 is no context of the original demo, so --users must be given",
+    ("--precision", "best"): "precision is 'best'; expected one of performance, accuracy",
+    ("--target", "gpu"): "target is 'gpu'; expected one of cpu, mock, device",
+    ("--target", "device"): "cannot use target device: the CPU backend is already imported",
+    ("--prompts", "nowhere.json"): "cannot read the prompts file nowhere.json: No such file",
+    ("--prefill", -1): "prefill is -1",
+    ("--max-new-tokens", 125): "leave no room for a prompt",
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.items(), ids=lambda value: str(value))
+def test_a_mistake_gets_one_sentence(run, arguments: tuple, message: str) -> None:
+    _, failure = run(*arguments)
+    assert failure.startswith("demo: ")
+    assert message in failure
+    assert "\n" not in failure
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ("{}", "holds no list of prompts"),
+        ("[]", "holds no list of prompts"),
+        ('["hello"]', "entry 1 of .* is 'hello'; expected"),
+        ('[{"prompt": "a"}, {"prompt": ""}]', "entry 2 of"),
+        ('[{"prompt": 5}]', "entry 1 of"),
+    ],
+)
+def test_a_bad_prompts_file_is_named(content: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.json"
+    file.write_text(content)
+    with pytest.raises(PromptsError, match=message):
+        load_prompts(file)
+
+
+def test_a_directory_that_is_not_repacked_gives_the_command(run, monkeypatch) -> None:
+    monkeypatch.setenv("MIXTRAL_CKPT_DIR", str(CHECKPOINTS / "mixtral-tiny-instruct"))
+    assert "is not a repacked checkpoint" in run()[1]
+    assert "scripts/repack_weights.py <path_to_checkpoint_dir>" in run()[1]
+
+
+# ---------------------------------------------------------------- prompts
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(CHECKPOINTS / "mixtral-tiny-instruct")
+
+
+@pytest.mark.parametrize("is_instruct", [True, False])
+@pytest.mark.parametrize("limit", [300, 4046])
+def test_long_prompts_fill_the_context_and_end_with_the_question(tokenizer, limit: int, is_instruct: bool) -> None:
+    prompts = long_prompts(2, limit, is_instruct, tokenizer)
+    assert prompts[0].text != prompts[1].text
+    for prompt in prompts:
+        assert limit - 100 < len(prompt.ids) <= limit
+        if is_instruct:
+            assert prompt.text.splitlines()[-1].startswith("Question: ")
+            assert prompt.expected is not None
+            assert prompt.expected in prompt.text
+
+
+def test_a_long_prompt_loses_its_beginning(tokenizer, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.json"
+    file.write_text(json.dumps([{"prompt": "Once upon a time. " * 50 + "What is the capital of France?"}]))
+    (prompt,) = short_prompts(file, 1, 60, True, tokenizer)
+    assert len(prompt.ids) <= 60
+    assert tokenizer.decode(prompt.ids).endswith("What is the capital of France? [/INST]")
+    assert tokenizer.decode(prompt.ids).startswith("[INST]")
+
+
+def test_block_and_count() -> None:
+    assert block(7, "Who?\nMe", "Nobody.") == "User 7: Who? Me\nAnswer: Nobody.\n"
+    shown = block(1, "a" * 1000, "b")
+    assert "[... 600 characters ...]" in shown
+    assert count_right(["a ", "b", "c"], ["a", "x", None]) == (1, 2)
+
+
+def test_memory_beyond_the_chips_is_refused_before_loading(monkeypatch, cache: Path, tmp_path: Path) -> None:
+    """Mixtral 8x7B's own sizes: 32 users x 32k do not fit, 18 do."""
+    from models.mixtral8x7b.config import ConfigError, MixtralConfig, MoeConfig
+    from models.mixtral8x7b.memory import ChipMemory
+
+    mixtral = MixtralConfig(4096, 32, 128, 14336, 32, 8, 1e-5, 32000, MoeConfig(8, 2))
+    memory = ChipMemory.of(mixtral, 8, "BFLOAT8_B", "BFLOAT8_B", "BFLOAT8_B", "BFLOAT8_B")
+    memory.check(32, 16384)
+    memory.check(18, 32768)
+    with pytest.raises(ConfigError, match="32 users x 32768 tokens need 9.1 GB .* use at most 18 users"):
+        memory.check(32, 32768)
+    monkeypatch.setattr("demo.run.ChipMemory.check", lambda self, n, c: memory.check(n, c * 256))
+    with open_mesh(8) as mesh, pytest.raises(ConfigError, match="do not|use at most"):
+        run_demo(DemoOptions(is_instruct=True), _settings(cache), mesh, "cpu")
+
+
+def _settings(cache: Path) -> Settings:
+    return Settings(None, None, None, None, cache / "mixtral8x7b-ttnn")

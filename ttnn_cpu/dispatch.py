@@ -1,0 +1,144 @@
+"""How an operation runs: the one place that allocates outputs, computes, rounds, records a trace.
+
+An operation is two parts. The first checks its arguments and works out the specs of its outputs; the second is a pure
+function from the inputs' values to the outputs' values. `run` puts them together, so that the same operation serves
+eager execution, traces (recorded now, run later) and meshes that know specs only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from ttnn_cpu.device import MeshDevice
+from ttnn_cpu.enums import FLOATS, DataType
+from ttnn_cpu.rounding import round_to_dtype
+from ttnn_cpu.spec import TensorSpec
+from ttnn_cpu.tensor import Storage, Tensor, storage_dtype
+
+Values = torch.Tensor
+Compute = Callable[..., "Values | Sequence[Values]"]
+
+_exact = False
+_INTEGER_BITS = {DataType.UINT8: 8, DataType.UINT16: 16, DataType.UINT32: 32}
+
+
+@contextmanager
+def exact_values() -> Iterator[None]:
+    """Keep every float value in float32, rounding off: dtypes, layouts and checks stay as they are.
+
+    Holds for host tensors made inside (`from_torch`), for operations and for traces executed inside.
+    """
+    global _exact
+    before, _exact = _exact, True
+    try:
+        yield
+    finally:
+        _exact = before
+
+
+def is_exact() -> bool:
+    return _exact
+
+
+def as_stored(values: Values, dtype: DataType, pad_value: float = 0.0) -> Values:
+    """Any values -> the float32 or integer values that a tensor of `dtype` holds."""
+    if dtype in FLOATS:
+        values = values.to(torch.float32)
+        return values if _exact else round_to_dtype(values, dtype, pad_value)
+    if values.is_floating_point():
+        values = values.trunc().to(torch.int64)
+    if dtype in _INTEGER_BITS:  # unsigned integers wrap around
+        bits = _INTEGER_BITS[dtype]
+        values = values.to(torch.int64) & ((1 << bits) - 1)
+    return values.to(storage_dtype(dtype))
+
+
+def mesh_of(operation: str, *inputs: Tensor | None) -> MeshDevice:
+    """The mesh of the inputs. Raises if one is no tensor, not on a device, deallocated or on another mesh."""
+    device: MeshDevice | None = None
+    for tensor in inputs:
+        if tensor is None:
+            continue
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{operation}: expected a ttnn Tensor, got {type(tensor).__name__}")
+        here = tensor.device()
+        if here is None:
+            raise RuntimeError(
+                f"{operation}: device operations expect device tensors as inputs, got a host tensor {tensor.spec}"
+            )
+        if not tensor.storage.allocated:
+            raise RuntimeError(f"{operation}: input tensor is not allocated (it was deallocated): {tensor.spec}")
+        if device is not None and here is not device:
+            raise RuntimeError(f"{operation}: inputs are on different meshes")
+        device = here
+    assert device is not None
+    if not device.is_open:
+        raise RuntimeError(f"{operation}: the mesh is closed")
+    return device
+
+
+def run(
+    operation: str,
+    inputs: Sequence[Tensor],
+    specs: Sequence[TensorSpec],
+    compute: Compute,
+    *,
+    into: Sequence[Tensor] | None = None,
+    moves_values: bool = False,
+) -> list[Tensor]:
+    """Run `compute(*values of inputs)` into new tensors of `specs`, or into the storages of the tensors `into`.
+
+    `moves_values`: the operation only moves values of the output's dtype, so that bf16 and float32 need no rounding.
+    (Block floats do: values get new neighbours.)
+    """
+    device = mesh_of(operation, *inputs, *(into or ()))
+    outputs = list(into) if into else [Tensor(spec, Storage(None), device, device.num_devices) for spec in specs]
+
+    def store(results: Values | Sequence[Values]) -> None:
+        for output, values in zip(outputs, (results,) if isinstance(results, torch.Tensor) else results, strict=True):
+            dtype = output.spec.dtype
+            if not (moves_values and dtype in (DataType.BFLOAT16, DataType.FLOAT32)):
+                values = as_stored(values, dtype)
+            for tensor in inputs:
+                if tensor.storage.mutable and _share_memory(values, tensor.storage.values):
+                    values = values.clone()
+            output.storage.values = values
+            output.storage.mutable = False
+
+    key = (operation, *(t.spec for t in inputs), *(t.spec for t in outputs))
+    submit(operation, device, key, inputs, lambda: store(compute(*[tensor.values() for tensor in inputs])))
+    return outputs
+
+
+def submit(
+    operation: str, device: MeshDevice, key: tuple[object, ...], inputs: Sequence[Tensor], step: Callable[[], None]
+) -> None:
+    """Run `step` now, or record it while a trace is captured, or neither on a mesh that knows specs only."""
+    if device.capture is None:
+        device.programs.add(key)
+        if not device.specs_only:
+            step()
+        return
+    if key not in device.programs:
+        raise RuntimeError(
+            f"{operation}: its program is not in the cache, and a program cannot be built during trace capture: "
+            "run the same step once before capturing it"
+        )
+    if device.specs_only:
+        return
+    # operands from before the capture must still be there; the others are made anew by each run
+    read = [tensor for tensor in inputs if tensor.storage.values is not None]
+
+    def replay() -> None:
+        if any(tensor.storage.values is None for tensor in read):
+            raise RuntimeError(f"execute_trace: a tensor that the captured {operation} reads was deallocated")
+        step()
+
+    device.capture.steps.append(replay)
+
+
+def _share_memory(values: Values, other: Values | None) -> bool:
+    return other is not None and values.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()

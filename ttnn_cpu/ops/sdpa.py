@@ -1,0 +1,232 @@
+"""Scaled dot product attention: causal prefill, chunked prefill against a paged cache, paged decode.
+
+Query head h reads KV head h // (heads / kv heads).
+"""
+
+from __future__ import annotations
+
+import struct
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention as torch_sdpa
+
+from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank, check_type, fail, not_implemented
+from ttnn_cpu.configs import SDPAProgramConfig, WormholeComputeKernelConfig
+from ttnn_cpu.dispatch import Values, mesh_of, run
+from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, Layout
+from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
+from ttnn_cpu.spec import tensor_spec
+from ttnn_cpu.tensor import Tensor
+
+_QUERY_BLOCK = 512  # rows per pass of chunked attention: bounds the mask, 512 x 32k float32 = 64 MB
+
+
+def _check_operands(operation: str, q: Tensor, k: Tensor, v: Tensor) -> None:
+    mesh_of(operation, q, k, v)
+    for tensor in (q, k, v):
+        check_rank(operation, "Q, K and V", tensor, 4)
+        if tensor.spec.layout is not Layout.TILE:
+            raise fail(operation, "Inputs to SDPA must be tilized")
+        if tensor.spec.dtype not in FLOATS - {DataType.FLOAT32}:
+            raise fail(
+                operation,
+                f"Data type of input tensor must be BFLOAT16, BFLOAT8_B, or BFLOAT4_B and is {tensor.spec.dtype.name}",
+            )
+    if k.spec.shape != v.spec.shape:
+        raise fail(operation, f"K and V must have one shape, got {k.spec.shape!r} and {v.spec.shape!r}")
+    if q.spec.shape[3] != k.spec.shape[3]:
+        raise fail(operation, f"Q, K, V must have same hidden size, got {q.spec.shape!r} and {k.spec.shape!r}")
+
+
+def _check_heads(operation: str, heads: int, kv_heads: int) -> None:
+    if heads % kv_heads:
+        raise fail(operation, f"Q num_heads must be >= K num_heads and divisible by it. Got Q: {heads}, K: {kv_heads}")
+
+
+def _check_program(operation: str, config: SDPAProgramConfig | None) -> None:
+    if config is None:
+        return
+    check_type(operation, "program_config", config, SDPAProgramConfig)
+    for name, size in (("q_chunk_size", config.q_chunk_size), ("k_chunk_size", config.k_chunk_size)):
+        if size <= 0 or size % TILE_SIZE:
+            raise fail(operation, f"{name} must be a positive multiple of TILE_SIZE. Got {name}: {size}, TILE_SIZE: 32")
+
+
+def _check_table(operation: str, page_table: Tensor, batch: int) -> None:
+    check_rank(operation, "page_table_tensor", page_table, 2)
+    check_dtype(operation, "Page table must be int32: page_table_tensor", page_table, DataType.INT32)
+    check_layout(operation, "page_table_tensor", page_table, Layout.ROW_MAJOR)
+    if page_table.spec.shape[0] != batch:
+        raise fail(
+            operation,
+            "Page table batch size must match input batch size. "
+            f"Got Page table: {page_table.spec.shape[0]}, Input: {batch}",
+        )
+
+
+def _per_query_head(values: Values, heads: int) -> Values:
+    """[n, KV, S, D] -> [n, heads, S, D]. A plain copy: torch's flash attention takes it, its grouped form would hold
+    all scores at once."""
+    return values.repeat_interleave(heads // values.shape[1], dim=1)
+
+
+def merged(values: Values, devices: int) -> Values:
+    """[D, B, ..] -> [devices * B, ..]"""
+    return values.expand(devices, *values.shape[1:]).reshape(-1, *values.shape[2:])
+
+
+def scaled_dot_product_attention(
+    input_tensor_q: Tensor,
+    input_tensor_k: Tensor,
+    input_tensor_v: Tensor,
+    *,
+    is_causal: bool = True,
+    scale: float | None = None,
+    memory_config: MemoryConfig | None = None,
+    program_config: SDPAProgramConfig | None = None,
+    compute_kernel_config: WormholeComputeKernelConfig | None = None,
+    output_concat_heads: bool = False,
+) -> Tensor:
+    """q [B, H, S, D], k and v [B, KV, S, D] -> [B, H, S, D], or [B, 1, S, H * D] with `output_concat_heads`.
+
+    Causal only. Result in q's dtype, in DRAM unless `memory_config` says otherwise. Scale 1 / sqrt(D) by default.
+    """
+    operation = "scaled_dot_product_attention"
+    check_options(operation, memory_config=memory_config, compute_kernel_config=compute_kernel_config)
+    check_type(operation, "output_concat_heads", output_concat_heads, bool)
+    _check_operands(operation, input_tensor_q, input_tensor_k, input_tensor_v)
+    _check_program(operation, program_config)
+    if is_causal is not True:
+        raise not_implemented(operation, "is_causal", is_causal)
+    q, k = input_tensor_q.spec, input_tensor_k.spec
+    batch, heads, length, head_dim = q.shape
+    if k.shape[0] != batch:
+        raise fail(operation, f"K and V batch must match. Got Q: {batch}, K: {k.shape[0]}")
+    if k.shape[2] != length:
+        raise fail(
+            operation,
+            f"Causal SDPA requires Q and K to have the same sequence length. Got Q: {length}, K: {k.shape[2]}",
+        )
+    _check_heads(operation, heads, k.shape[1])
+
+    def compute(qs: Values, ks: Values, vs: Values) -> Values:
+        devices = max(qs.shape[0], ks.shape[0], vs.shape[0])
+        keys, values = (_per_query_head(merged(x, devices), heads) for x in (ks, vs))
+        out = torch_sdpa(merged(qs, devices), keys, values, is_causal=True, scale=scale)
+        out = out.reshape(devices, batch, heads, length, head_dim)
+        return out.transpose(2, 3).reshape(devices, batch, 1, length, -1) if output_concat_heads else out
+
+    shape = (batch, 1, length, heads * head_dim) if output_concat_heads else q.shape
+    spec = tensor_spec(shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
+    return run(operation, [input_tensor_q, input_tensor_k, input_tensor_v], [spec], compute)[0]
+
+
+def gathered(cache: Values, pages: Values, blocks: int) -> Values:
+    """cache [D, NB, KV, block, D'], pages [n, p] -> [D, n, KV, p * block, D']: the users' tokens in order.
+
+    Raises RuntimeError for a page id that is no block.
+    """
+    if pages.numel() and (int(pages.max()) >= blocks or int(pages.min()) < 0):
+        raise fail(
+            "paged attention", f"page ids {int(pages.min())}..{int(pages.max())} are out of range for {blocks} blocks"
+        )
+    devices, _, heads, block, width = cache.shape
+    found = cache.index_select(1, pages.flatten()).reshape(devices, *pages.shape, heads, block, width)
+    return found.transpose(2, 3).reshape(devices, pages.shape[0], heads, pages.shape[1] * block, width)
+
+
+def chunked_scaled_dot_product_attention(
+    input_tensor_q: Tensor,
+    input_tensor_k: Tensor,
+    input_tensor_v: Tensor,
+    page_table_tensor: Tensor,
+    chunk_start_idx: int | None = None,
+    *,
+    chunk_start_idx_tensor: Tensor | None = None,
+    scale: float | None = None,
+    memory_config: MemoryConfig | None = None,
+    program_config: SDPAProgramConfig | None = None,
+    compute_kernel_config: WormholeComputeKernelConfig | None = None,
+) -> Tensor:
+    """Causal attention of a chunk q [B, H, C, D] that starts at `chunk_start_idx` (or at the int32 tensor [1]) against
+    the paged cache [NB, KV, block, D], which holds all tokens up to the chunk's end; page table [B, pages] int32.
+
+    The start must be a multiple of both chunk sizes of the program config. As in ttnn's binding a `scale` must be
+    exact in float32 (TypeError otherwise).
+    """
+    operation = "chunked_scaled_dot_product_attention"
+    check_options(operation, memory_config=memory_config, compute_kernel_config=compute_kernel_config)
+    _check_operands(operation, input_tensor_q, input_tensor_k, input_tensor_v)
+    mesh_of(operation, input_tensor_q, page_table_tensor, chunk_start_idx_tensor)
+    _check_program(operation, program_config)
+    if scale is not None and struct.unpack("f", struct.pack("f", scale))[0] != scale:
+        raise TypeError(
+            f"{operation}: scale={scale!r} is not exact in float32, which ttnn's binding refuses; leave it out"
+        )
+    q, cache = input_tensor_q.spec, input_tensor_k.spec
+    batch, heads, length, _ = q.shape
+    blocks, kv_heads, block, _ = cache.shape
+    _check_heads(operation, heads, kv_heads)
+    _check_table(operation, page_table_tensor, batch)
+    capacity = page_table_tensor.spec.shape[1] * block
+    inputs = [input_tensor_q, input_tensor_k, input_tensor_v, page_table_tensor]
+
+    def check_start(start: int) -> None:
+        if start < 0:
+            raise fail(operation, f"chunk_start_idx must be non-negative, got {start}")
+        for name, size in (
+            (("q", program_config.q_chunk_size), ("k", program_config.k_chunk_size)) if program_config else ()
+        ):
+            if start % size:
+                raise fail(
+                    operation,
+                    f"chunk_start_idx must be a multiple of {name}_chunk_size. Got chunk_start_idx: {start}, "
+                    f"{name}_chunk_size: {size}",
+                )
+        if capacity < length + start:
+            raise fail(
+                operation,
+                "K's sequence length must be >= Q's sequence length + chunk_start_idx. "
+                f"Got K: {capacity}, Q: {length}, chunk_start_idx: {start}",
+            )
+
+    if chunk_start_idx_tensor is not None:
+        if chunk_start_idx is not None:
+            raise fail(operation, "give chunk_start_idx or chunk_start_idx_tensor, not both")
+        check_dtype(operation, "chunk_start_idx_tensor", chunk_start_idx_tensor, DataType.INT32)
+        if chunk_start_idx_tensor.spec.shape != (1,):
+            raise fail(
+                operation, f"chunk_start_idx tensor must have shape [1]. Got {chunk_start_idx_tensor.spec.shape!r}"
+            )
+        inputs.append(chunk_start_idx_tensor)
+    elif chunk_start_idx is None:
+        raise fail(operation, "chunk_start_idx (int) is required for legacy chunked SDPA")
+    else:
+        check_start(chunk_start_idx)
+
+    def compute(qs: Values, ks: Values, vs: Values, table: Values, start_values: Values | None = None) -> Values:
+        if table.shape[0] != 1 or (start_values is not None and start_values.shape[0] != 1):
+            raise not_implemented(operation, "a page table or start that differs between devices", table.shape)
+        start = chunk_start_idx if start_values is None else int(start_values[0, 0])
+        assert start is not None
+        check_start(start)
+        end = start + length
+        pages = table[0, :, : -(-end // block)]
+        devices = max(qs.shape[0], ks.shape[0], vs.shape[0])
+        k, v = (_per_query_head(merged(gathered(x, pages, blocks), devices)[:, :, :end], heads) for x in (ks, vs))
+        return _causal_from(merged(qs, devices), k, v, start, scale).reshape(devices, *q.shape)
+
+    spec = tensor_spec(q.shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
+    return run(operation, inputs, [spec], compute)[0]
+
+
+def _causal_from(q: Values, k: Values, v: Values, start: int, scale: float | None) -> Values:
+    """Row i of q [n, H, C, D] sees keys 0 .. start + i of k [n, H, start + C, D]."""
+    out = torch.empty_like(q)
+    for first in range(0, q.shape[2], _QUERY_BLOCK):
+        last = min(first + _QUERY_BLOCK, q.shape[2])
+        seen = start + last
+        visible = torch.ones(last - first, seen, dtype=torch.bool).tril(start + first)
+        part = torch_sdpa(q[:, :, first:last], k[:, :, :seen], v[:, :, :seen], attn_mask=visible, scale=scale)
+        out[:, :, first:last] = part
+    return out

@@ -1,0 +1,131 @@
+"""Attention of one new token per user against the paged cache."""
+
+from __future__ import annotations
+
+import torch
+
+from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank, check_type, fail, not_implemented
+from ttnn_cpu.configs import SDPAProgramConfig, WormholeComputeKernelConfig
+from ttnn_cpu.dispatch import Values, mesh_of, run
+from ttnn_cpu.enums import FLOATS, DataType, Layout
+from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
+from ttnn_cpu.ops.sdpa import gathered
+from ttnn_cpu.spec import tensor_spec
+from ttnn_cpu.tensor import Tensor
+
+_OPERATION = "paged_scaled_dot_product_attention_decode"
+
+
+def paged_scaled_dot_product_attention_decode(
+    input_tensor_q: Tensor,
+    input_tensor_k: Tensor,
+    input_tensor_v: Tensor,
+    page_table_tensor: Tensor,
+    *,
+    is_causal: bool = True,
+    cur_pos_tensor: Tensor | None = None,
+    scale: float | None = None,
+    memory_config: MemoryConfig | None = None,
+    program_config: SDPAProgramConfig | None = None,
+    compute_kernel_config: WormholeComputeKernelConfig | None = None,
+) -> Tensor:
+    """q [1, B, H, D] against caches [NB, KV, block, D] -> [1, B, H, D] in q's dtype, in DRAM by default.
+
+    User u sees the tokens 0 .. cur_pos[u] of the blocks page_table[u]; a position of -1 gives a row of zeros.
+    cur_pos [B] and page table [B, pages] are int32 row major. A user's result does not depend on the other users.
+    """
+    check_options(_OPERATION, memory_config=memory_config, compute_kernel_config=compute_kernel_config)
+    mesh_of(_OPERATION, input_tensor_q, input_tensor_k, input_tensor_v, page_table_tensor, cur_pos_tensor)
+    q, cache = input_tensor_q.spec, input_tensor_k.spec
+    for tensor in (input_tensor_q, input_tensor_k, input_tensor_v):
+        check_rank(_OPERATION, "Q, K and V", tensor, 4)
+        check_layout(_OPERATION, "Q, K and V", tensor, Layout.TILE)
+        if tensor.spec.dtype not in FLOATS - {DataType.FLOAT32}:
+            raise fail(_OPERATION, f"Unsupported data type {tensor.spec.dtype.name}.")
+    if is_causal is not True:
+        raise not_implemented(_OPERATION, "is_causal", is_causal)
+    if cur_pos_tensor is None:
+        raise fail(_OPERATION, "Must have cur_pos tensor for paged attention in causal mode")
+    one, users, heads, head_dim = q.shape
+    _, kv_heads, _, cache_dim = cache.shape
+    if input_tensor_v.spec.shape != cache.shape or cache_dim != head_dim:
+        raise fail(
+            _OPERATION,
+            f"Q, K, V must have same hidden size, got {q.shape!r}, {cache.shape!r}, {input_tensor_v.spec.shape!r}",
+        )
+    if one != 1:
+        raise fail(_OPERATION, f"Q must be [1, users, heads, head_dim], got {q.shape!r}")
+    if heads % kv_heads:
+        raise fail(_OPERATION, f"GQA expects Q to have a multiple of K heads, but got {heads} and {kv_heads}")
+    check_dtype(_OPERATION, "Expect cur_pos to be INT32: it", cur_pos_tensor, DataType.INT32)
+    check_dtype(_OPERATION, "page_table_tensor", page_table_tensor, DataType.INT32)
+    check_layout(_OPERATION, "page_table_tensor", page_table_tensor, Layout.ROW_MAJOR)
+    check_rank(_OPERATION, "page_table_tensor", page_table_tensor, 2)
+    if cur_pos_tensor.spec.shape != (users,) or page_table_tensor.spec.shape[0] != users:
+        raise fail(
+            _OPERATION,
+            f"cur_pos and page table must have batch size equal to Q, got {cur_pos_tensor.spec.shape!r}, "
+            f"{page_table_tensor.spec.shape!r} and {users}",
+        )
+    if program_config is not None:
+        _check_program(program_config, users)
+    factor = head_dim**-0.5 if scale is None else scale
+
+    def compute(qs: Values, ks: Values, vs: Values, table: Values, positions: Values) -> Values:
+        if table.shape[0] != 1 or positions.shape[0] != 1:
+            raise not_implemented(_OPERATION, "a page table or cur_pos that differs between devices", table.shape)
+        return attend(qs[:, 0] * factor, ks, vs, table[0], positions[0]).unsqueeze(1)
+
+    spec = tensor_spec(q.shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
+    inputs = [input_tensor_q, input_tensor_k, input_tensor_v, page_table_tensor, cur_pos_tensor]
+    return run(_OPERATION, inputs, [spec], compute)[0]
+
+
+def _check_program(config: SDPAProgramConfig, users: int) -> None:
+    check_type(_OPERATION, "program_config", config, SDPAProgramConfig)
+    size = config.k_chunk_size
+    if size & (size - 1) or size < 0 or 0 < size < 32:
+        raise fail(_OPERATION, f"User provided k_chunk_size must be power of 2 and at least 32, or 0, got: {size}")
+    cores = config.grid.x * config.grid.y
+    if cores < users:
+        raise fail(_OPERATION, f"Cores available ({cores}) must be >= batch size ({users})")
+
+
+def _group(pages: int) -> int:
+    """Pages read for a user that has `pages`: exact up to 8, then rounded up to three significant bits, so that few
+    groups serve many lengths and less than a quarter is read in vain: 9 -> 10, 17 -> 20, 100 -> 112."""
+    step = 1 << max(0, (pages - 1).bit_length() - 3)
+    return -(-pages // step) * step
+
+
+def attend(q: Values, k_cache: Values, v_cache: Values, table: Values, positions: Values) -> Values:
+    """q [D, B, H, W] (scaled), caches [D, NB, KV, block, W], table [B, pages], positions [B] -> [D, B, H, W].
+
+    Users are taken together in groups that read the same number of pages (rounded up, see `_group`): the arithmetic of
+    a user's row then depends on its own length only, to the last bit, and a step of 32 users takes few torch calls.
+    """
+    devices = max(q.shape[0], k_cache.shape[0], v_cache.shape[0])
+    _, users, heads, width = q.shape
+    blocks, kv_heads, block = k_cache.shape[1:4]
+    out = q.new_zeros(devices, users, heads, width)
+    groups: dict[int, list[int]] = {}
+    for user, position in enumerate(positions.tolist()):
+        if position >= table.shape[1] * block:
+            raise fail(
+                _OPERATION, f"cur_pos {position} is beyond the {table.shape[1]} pages of {block} tokens of user {user}"
+            )
+        if position >= 0:
+            groups.setdefault(_group(position // block + 1), []).append(user)
+    for pages, members in groups.items():
+        used = table[members, :pages]
+        last = positions[members]
+        # pages past a user's last token may hold anything, -1 included: read block 0 there, the mask hides it
+        starts = torch.arange(used.shape[1]) * block
+        used = torch.where(starts <= last.unsqueeze(1), used, 0)
+        k, v = gathered(k_cache, used, blocks), gathered(v_cache, used, blocks)
+        grouped = q[:, members].reshape(q.shape[0], len(members), kv_heads, heads // kv_heads, width)
+        scores = torch.matmul(grouped, k.transpose(-1, -2))
+        hidden = torch.arange(k.shape[3]) > last.reshape(-1, 1, 1, 1)
+        weights = torch.softmax(scores.masked_fill(hidden, float("-inf")), -1)
+        out[:, members] = torch.matmul(weights, v).reshape(devices, len(members), heads, width)
+    return out

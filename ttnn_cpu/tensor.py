@@ -1,0 +1,110 @@
+"""The tensor: a spec, and values that may stand on the host or on the mesh.
+
+All shards of a mesh tensor are one torch tensor with a leading device dim D: D = 1 when every device holds the same
+values, D = number of devices when they differ. Floats are float32 values already rounded to the dtype; uint32 is kept
+in int64, the smaller integers in int32.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ttnn_cpu.device import MeshDevice
+from ttnn_cpu.enums import FLOATS, DataType, Layout, StorageType
+from ttnn_cpu.memory import MemoryConfig
+from ttnn_cpu.spec import Shape, TensorSpec
+
+_UNDEFINED_INTEGER = 0x7BAD7BAD
+
+
+def storage_dtype(dtype: DataType) -> torch.dtype:
+    if dtype in FLOATS:
+        return torch.float32
+    return torch.int64 if dtype is DataType.UINT32 else torch.int32
+
+
+class Storage:
+    """The values, shared by a tensor and its views. `values` is None where only the spec is known."""
+
+    __slots__ = ("allocated", "mutable", "values")
+
+    def __init__(self, values: torch.Tensor | None) -> None:
+        self.values = values
+        self.allocated = True
+        # True once the values are written in place (KV caches): nobody else may then share their memory
+        self.mutable = False
+
+
+class Tensor:
+    __slots__ = ("_device", "_shard", "shards", "spec", "storage")
+
+    def __init__(
+        self, spec: TensorSpec, storage: Storage, device: MeshDevice | None, shards: int, shard: int | None = None
+    ) -> None:
+        self.spec = spec
+        self.storage = storage
+        self._device = device
+        # how many buffers stand behind the tensor; one of a mesh tensor's, if `shard` is given
+        self.shards = shards
+        self._shard = shard
+
+    @property
+    def shape(self) -> Shape:
+        return self.spec.shape
+
+    @property
+    def padded_shape(self) -> Shape:
+        return self.spec.padded_shape
+
+    @property
+    def dtype(self) -> DataType:
+        return self.spec.dtype
+
+    @property
+    def layout(self) -> Layout:
+        return self.spec.layout
+
+    def memory_config(self) -> MemoryConfig:
+        return self.spec.memory_config
+
+    def is_sharded(self) -> bool:
+        return self.spec.memory_config.is_sharded()
+
+    def device(self) -> MeshDevice | None:
+        return self._device
+
+    def storage_type(self) -> StorageType:
+        return StorageType.HOST if self._device is None else StorageType.DEVICE
+
+    def is_allocated(self) -> bool:
+        return self.storage.allocated
+
+    def deallocate(self, force: bool = True) -> None:
+        """Give the memory back. Views of the tensor die with it; any later use raises."""
+        if not force:
+            raise NotImplementedError("deallocate: force=False is not implemented")
+        self.storage.allocated = False
+        self.storage.values = None
+
+    def values(self) -> torch.Tensor:
+        """[D, *shape], D = 1 or the number of shards. Undefined values (a captured operation that has not run) are nan,
+        or a large number for integers."""
+        values = self.storage.values
+        if values is None:
+            fill = float("nan") if self.spec.dtype in FLOATS else _UNDEFINED_INTEGER
+            return torch.full((1,) * (1 + len(self.shape)), fill, dtype=storage_dtype(self.dtype)).expand(
+                1, *self.shape
+            )
+        if self._shard is not None:
+            index = self._shard if values.shape[0] > 1 else 0
+            values = values[index : index + 1]
+        shape = (values.shape[0], *self.spec.shape)
+        return values if values.shape == shape else values.reshape(shape)
+
+    def __repr__(self) -> str:
+        where = "host" if self._device is None else repr(self._device)
+        return f"ttnn_cpu.Tensor({self.spec!r}, {where})"
+
+
+def deallocate(tensor: Tensor, force: bool = True) -> None:
+    tensor.deallocate(force)

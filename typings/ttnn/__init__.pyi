@@ -1,0 +1,1 @@
+from ttnn_cpu import *  # noqa: F403
