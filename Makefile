@@ -1,15 +1,22 @@
-# make demo: 32 answers from the tiny checkpoint.  make test: everything that CI runs.
+# make demo: 32 answers from the tiny checkpoint.  make test: everything that CI runs.  make test-full: hours of context.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
 PYTHON = .venv/bin/python
-.PHONY: setup demo test lint
+PREFILL_DEMO = demo/demo_with_prefill.py::test_mixtral8x7b_demo
+.PHONY: setup demo test test-full lint
 
 setup: ; @sh scripts/setup.sh
 
 demo: setup
-	@$(PYTHON) -m demo.demo
+	@$(PYTHON) -m demo
 
 test: lint
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest tests
+	@$(PYTHON) -m pytest demo/demo.py \
+	    "$(PREFILL_DEMO)[wormhole_b0-True-128-general]" "$(PREFILL_DEMO)[wormhole_b0-True-128-instruct]"
+	@$(PYTHON) -m pytest "$(PREFILL_DEMO)[wormhole_b0-True-4k-instruct]" --users 2
+
+test-full: test
+	@$(PYTHON) -m pytest --durations=0 demo/demo_with_prefill.py
 
 lint: setup
 	@$(PYTHON) -m ruff check
