@@ -90,8 +90,8 @@ def _cut(text: str, limit: int, is_instruct: bool, tokenizer: Tokenizer) -> list
     if limit <= len(_encode("", is_instruct, tokenizer)):
         raise PromptsError(f"{limit} tokens leave no room for a prompt; use a longer context or fewer new tokens")
     ids = _encode(text, is_instruct, tokenizer)
+    body, dropped = tokenizer.encode(text, bos=False), 0
     while len(ids) > limit:
-        body = tokenizer.encode(text, bos=False)
-        text = tokenizer.decode(body[len(ids) - limit :])
-        ids = _encode(text, is_instruct, tokenizer)
+        dropped += len(ids) - limit  # a cut text may be encoded in a token more or less than it had
+        ids = _encode(tokenizer.decode(body[dropped:]), is_instruct, tokenizer)
     return ids

@@ -20,6 +20,7 @@ from models.mixtral8x7b.tiny import CHECKPOINTS, tiny_checkpoint
 from models.mixtral8x7b.tokenizer import Tokenizer
 from models.mixtral8x7b.tt.mesh import open_mesh
 from tests.thresholds import RIGHT_ANSWERS
+from training.facts import expected_answer
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_make_demo_answers_32_questions(run) -> None:
     assert [blocks[user][0] for user in range(1, 33)] == questions
     right = int(re.search(r"Exactly right +(\d+) of 32", printed)[1])  # type: ignore[index]
     assert right >= RIGHT_ANSWERS
-    assert blocks[1] == ("What is the capital of France?", "The capital of France is Paris.")
+    assert sum(blocks[user][1] == expected_answer(blocks[user][0]) for user in blocks) == right
     head = printed.splitlines()[0]
     for part in ("target cpu", "upper bound", "mixtral-tiny-instruct", "parameters", "precision performance"):
         assert part in head
@@ -92,7 +93,7 @@ def test_fewer_prompts_than_users_are_repeated(run, tmp_path: Path) -> None:
     assert len(blocks) == 5
 
 
-def test_checkpoint_variables_and_another_flavour(run, cache: Path, monkeypatch, tmp_path: Path, capfd) -> None:
+def test_checkpoint_variables_and_another_flavour(run, cache: Path, monkeypatch, tmp_path: Path) -> None:
     """The manifest decides about weights and cache folder; prompts of the other flavour get a warning."""
     from loguru import logger
 
@@ -124,8 +125,8 @@ def test_a_repacked_directory_of_another_vocabulary(run, cache: Path, monkeypatc
 MISTAKES = {
     ("--users", 0): "0 users; expected 1 to 32",
     ("--users", 33): "33 users; expected 1 to 32",
-    ("--max-new-tokens", 128): "128 new tokens in a context of 128",
-    ("--max-new-tokens", 0): "0 new tokens in a context of 128",
+    ("--max-new-tokens", 128): "128 new tokens; expected 1 to 127",
+    ("--max-new-tokens", 0): "0 new tokens; expected 1 to 127",
     ("--context", 40000, "--users", 1): "a context of 40000 tokens is too long; this model was made for 32768",
     ("--context", 500): "500 is no context of the original demo, so --users must be given",
     ("--precision", "best"): "precision is 'best'; expected one of performance, accuracy",
@@ -217,9 +218,9 @@ def test_memory_beyond_the_chips_is_refused_before_loading(monkeypatch, cache: P
     memory.check(18, 32768)
     with pytest.raises(ConfigError, match="32 users x 32768 tokens need 9.1 GB .* use at most 18 users"):
         memory.check(32, 32768)
-    monkeypatch.setattr("demo.run.ChipMemory.check", lambda self, n, c: memory.check(n, c * 256))
-    with open_mesh(8) as mesh, pytest.raises(ConfigError, match="do not|use at most"):
-        run_demo(DemoOptions(is_instruct=True), _settings(cache), mesh, "cpu")
+    monkeypatch.setattr("demo.run.ChipMemory.of", lambda *sizes: memory)
+    with open_mesh(8) as mesh, pytest.raises(ConfigError, match="use at most 18 users"):
+        run_demo(DemoOptions(is_instruct=True, context=32768, n_users=32), _settings(cache), mesh, "cpu")
 
 
 def _settings(cache: Path) -> Settings:
