@@ -13,7 +13,6 @@ from demo.prompts import INPUTS, UserPrompt, long_prompts, short_prompts
 from demo.report import block, count_right, metrics
 from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.generator import Generator
-from models.mixtral8x7b.memory import ChipMemory
 from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.repacked import RepackedCheckpoint
 from models.mixtral8x7b.settings import Settings
@@ -67,7 +66,6 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
     precision = preset(options.precision)
     checkpoint = _checkpoint(options, settings)
     checkpoint.config.check_context(options.context)
-    _check_memory(checkpoint, precision, mesh, n_users, options.context)
     tokenizer = Tokenizer(settings.tokenizer or checkpoint.directory)
     tokenizer.check_vocab_size(checkpoint.config.vocab_size)
     _print_head(checkpoint, settings, precision, target)
@@ -109,17 +107,6 @@ def _checkpoint(options: DemoOptions, settings: Settings) -> RepackedCheckpoint:
     if checkpoint.flavour != wanted:
         logger.warning(f"{checkpoint.directory} is the {checkpoint.flavour} flavour; the prompts are for {wanted}")
     return checkpoint
-
-
-def _check_memory(checkpoint: RepackedCheckpoint, precision: Precision, mesh: Mesh, n_users: int, context: int) -> None:
-    ChipMemory.of(
-        checkpoint.config,
-        mesh.n_devices,
-        precision.attention_weights.name,
-        precision.expert_weights.name,
-        precision.lm_head_weights.name,
-        precision.kv_cache.name,
-    ).check(n_users, context)
 
 
 def _prompts(options: DemoOptions, n_users: int, tokenizer: Tokenizer) -> list[UserPrompt]:

@@ -9,6 +9,9 @@ import os
 import sys
 from glob import glob
 
+from models.mixtral8x7b.settings import Settings
+
+_MOCKED = "TT_METAL_MOCK_CLUSTER_DESC_PATH"  # ttnn's own variable: it finds the chips in this file
 TARGETS = ("cpu", "mock", "device")
 
 
@@ -40,7 +43,24 @@ def use_target(name: str) -> None:
 
         ttnn_cpu.install()
     elif name == "mock":
-        raise TargetError("target mock is not built yet; use cpu")
+        _mock()
+    elif _MOCKED in os.environ:
+        raise TargetError(f"cannot use target device: {_MOCKED} is set; unset it, or use target mock")
+
+
+def _mock() -> None:
+    if "ttnn" in sys.modules:
+        if _MOCKED not in os.environ:
+            raise TargetError("cannot use target mock: ttnn is already imported, on real chips")
+        return
+    import mock_t3000
+
+    try:
+        variables = mock_t3000.prepare(Settings.from_environment().user_cache)
+    except mock_t3000.MockError as error:
+        raise TargetError(f"cannot use target mock: {error}") from error
+    os.environ.update(variables)
+    os.environ.setdefault("LOGURU_LEVEL", "INFO")  # importing ttnn prints its whole configuration at DEBUG
 
 
 def can_trace(name: str) -> bool:

@@ -14,11 +14,8 @@ import pytest
 from demo.__main__ import main
 from demo.prompts import INPUTS, PromptsError, load_prompts, long_prompts, short_prompts
 from demo.report import block, count_right
-from demo.run import DemoOptions, run_demo
-from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.tiny import CHECKPOINTS, tiny_checkpoint
 from models.mixtral8x7b.tokenizer import Tokenizer
-from models.mixtral8x7b.tt.mesh import open_mesh
 from tests.thresholds import RIGHT_ANSWERS
 from training.facts import expected_answer
 
@@ -205,23 +202,3 @@ def test_block_and_count() -> None:
     shown = block(1, "a" * 1000, "b")
     assert "[... 600 characters ...]" in shown
     assert count_right(["a ", "b", "c"], ["a", "x", None]) == (1, 2)
-
-
-def test_memory_beyond_the_chips_is_refused_before_loading(monkeypatch, cache: Path, tmp_path: Path) -> None:
-    """Mixtral 8x7B's own sizes: 32 users x 32k do not fit, 18 do."""
-    from models.mixtral8x7b.config import ConfigError, MixtralConfig, MoeConfig
-    from models.mixtral8x7b.memory import ChipMemory
-
-    mixtral = MixtralConfig(4096, 32, 128, 14336, 32, 8, 1e-5, 32000, MoeConfig(8, 2))
-    memory = ChipMemory.of(mixtral, 8, "BFLOAT8_B", "BFLOAT8_B", "BFLOAT8_B", "BFLOAT8_B")
-    memory.check(32, 16384)
-    memory.check(18, 32768)
-    with pytest.raises(ConfigError, match="32 users x 32768 tokens need 9.1 GB .* use at most 18 users"):
-        memory.check(32, 32768)
-    monkeypatch.setattr("demo.run.ChipMemory.of", lambda *sizes: memory)
-    with open_mesh(8) as mesh, pytest.raises(ConfigError, match="use at most 18 users"):
-        run_demo(DemoOptions(is_instruct=True, context=32768, n_users=32), _settings(cache), mesh, "cpu")
-
-
-def _settings(cache: Path) -> Settings:
-    return Settings(None, None, None, None, cache / "mixtral8x7b-ttnn")

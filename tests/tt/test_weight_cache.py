@@ -64,8 +64,11 @@ def test_presets_share_a_folder(repacked: Path, tmp_path: Path) -> None:
                 weights = CheckpointWeights(checkpoint, mesh, tmp_path)
                 assert torch.equal(logits(mesh, weights, precision), fresh)
     names = {file.name for file in tmp_path.iterdir()}
-    assert {"layers.0.attention.wo_BFLOAT8_B.tensorbin", "layers.0.attention.wo_BFLOAT16.tensorbin"} <= names
-    assert "layers.0.feed_forward.experts.slot0.w1_BFLOAT16.tensorbin" not in names
+    assert {
+        "layers.0.attention.wo_BFLOAT8_B_ttnn_cpu.tensorbin",
+        "layers.0.attention.wo_BFLOAT16_ttnn_cpu.tensorbin",
+    } <= names
+    assert "layers.0.feed_forward.experts.slot0.w1_BFLOAT16_ttnn_cpu.tensorbin" not in names
 
 
 def test_folder_names_are_the_original_demos() -> None:
@@ -88,8 +91,8 @@ def test_a_file_that_is_gone_or_short_is_made_again(repacked: Path, tmp_path: Pa
     checkpoint = RepackedCheckpoint(repacked)
     with open_mesh(8) as mesh:
         fresh = logits(mesh, CheckpointWeights(checkpoint, mesh, tmp_path))
-        (tmp_path / "output_BFLOAT8_B.tensorbin").unlink()
-        short = tmp_path / "layers.1.attention.wo_BFLOAT8_B.tensorbin"
+        (tmp_path / "output_BFLOAT8_B_ttnn_cpu.tensorbin").unlink()
+        short = tmp_path / "layers.1.attention.wo_BFLOAT8_B_ttnn_cpu.tensorbin"
         short.write_bytes(short.read_bytes()[:1000])
         assert torch.equal(logits(mesh, CheckpointWeights(checkpoint, mesh, tmp_path)), fresh)
 

@@ -18,6 +18,7 @@ from models.mixtral8x7b.tt.embedding import Embedding
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, residual
 from models.mixtral8x7b.tt.lm_head import LMHead
+from models.mixtral8x7b.tt.memory_plan import plan
 from models.mixtral8x7b.tt.mesh import Mesh, check_split
 from models.mixtral8x7b.tt.precision import HIFI4, Precision
 from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, PrefillInputs, bucket, passes
@@ -32,7 +33,8 @@ class Mixtral:
     """n_blocks KV blocks of 64 positions are shared by all users; one user may have max_context positions.
 
     max_pass_tokens limits how many padded prompt tokens one prefill pass takes; longer prompts go in chunks of it.
-    Raises ConfigError for a model that does not divide over the chips, or a context beyond it.
+    Raises ConfigError, before anything is loaded, for a model that does not divide over the chips, a context beyond it,
+    or a KV cache that does not fit beside the weights.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Mixtral:
             raise ConfigError(
                 f"max_pass_tokens is {max_pass_tokens}; expected a multiple of {bucket(1, 1, mesh.n_devices)}"
             )
+        plan(config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens).check(n_blocks)
         self.config, self.mesh, self.precision = config, mesh, precision
         self.max_context, self._max_pass_tokens = max_context, max_pass_tokens
         self._residual = residual(config.dim)

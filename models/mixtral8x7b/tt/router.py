@@ -24,7 +24,7 @@ class Router:
         self._kernel = precision.router
         self._routing = config.moe.routing
         self._experts_per_token = config.moe.num_experts_per_tok
-        width = max(POWER_OF_TWO_TOPK, 1 << (config.moe.num_experts - 1).bit_length())
+        width = padded_experts(config.moe.num_experts)
         self._gate = weights.load(
             f"layers.{layer}.feed_forward.gate",
             (1, 1, config.dim, width),
@@ -115,6 +115,11 @@ class Router:
         ttnn.deallocate(shares)
         ttnn.deallocate(chosen)
         return weights
+
+
+def padded_experts(num_experts: int) -> int:
+    """Columns of the router's weight: a power of two that top-k takes without padding [8: 64]."""
+    return max(POWER_OF_TWO_TOPK, 1 << (num_experts - 1).bit_length())
 
 
 def _padded(gate_DE: torch.Tensor, width: int) -> torch.Tensor:

@@ -1,10 +1,11 @@
 """Weights in device format: converted from the repacked checkpoint once, later only loaded.
 
-    <folder>/layers.0.attention.wqkv_BFLOAT8_B.tensorbin    one file per tensor, all chips' parts in it
-    <folder>/manifest.json                                  whose weights, for how many chips, and each file's size
+    <folder>/layers.0.attention.wqkv_BFLOAT8_B_ttnn.tensorbin    one file per tensor, all chips' parts in it
+    <folder>/manifest.json                                       whose weights, how many chips, and each file's size
 
 A file counts only if the manifest names it; the manifest is written after the files, so an interrupted conversion is
-done again. A file's name carries its dtype: the presets share a folder.
+done again. A file's name carries its dtype and the library that wrote it, whose format only it can read: the presets
+and the targets share a folder.
 """
 
 import json
@@ -115,4 +116,4 @@ class CheckpointWeights:
 
 
 def _file_name(name: str, dtype: ttnn.DataType) -> str:
-    return f"{name}_{dtype.name}.tensorbin"
+    return f"{name}_{dtype.name}_{ttnn.__name__}.tensorbin"

@@ -1,0 +1,171 @@
+"""What will stand in each chip's DRAM, computed before anything is allocated.
+
+A Wormhole chip has 12 DRAM banks and ttnn puts the same number of bytes into each of them: a tensor's pages (tiles, or
+rows of a row-major tensor) go round the banks, a weight is split over them by columns. So everything here is bytes per
+bank, with the roundings that this brings; they are those of ttnn's allocator, to the byte for what is resident.
+"""
+
+from dataclasses import dataclass
+
+import ttnn
+
+from models.mixtral8x7b.config import ConfigError, MixtralConfig
+from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE, tiles
+from models.mixtral8x7b.tt.mesh import TRACE_REGION_BYTES
+from models.mixtral8x7b.tt.precision import Precision
+from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, SMALL_BUCKETS
+from models.mixtral8x7b.tt.router import padded_experts
+
+BANKS = 12
+BANK_BYTES = 1 << 30
+KEPT_BY_TTNN = 1_051_328  # of each bank, as ttnn 0.81.1's allocator reports on a Wormhole
+DRAM_ALIGNMENT = 64  # bytes: pages start at multiples of it
+TILE_BYTES = {ttnn.bfloat16: 2048, ttnn.bfloat8_b: 1088, ttnn.bfloat4_b: 576, ttnn.uint32: 4096, ttnn.int32: 4096}
+CONTEXTS = (4096, 8192, 16384, 32768)
+
+
+def tiled(rows: int, columns: int, dtype: ttnn.DataType) -> int:
+    """A tensor in tiles that go round the banks."""
+    return -(-(tiles(rows) * tiles(columns)) // BANKS) * TILE_BYTES[dtype]
+
+
+def row_major(rows: int, row_bytes: int) -> int:
+    """A row-major tensor whose rows go round the banks."""
+    return -(-rows // BANKS) * (-(-row_bytes // DRAM_ALIGNMENT) * DRAM_ALIGNMENT)
+
+
+def over_banks(rows: int, columns: int, dtype: ttnn.DataType) -> int:
+    """A weight whose columns are split over the banks (layouts.over_dram_banks)."""
+    return tiles(rows) * tiles(-(-columns // BANKS)) * TILE_BYTES[dtype]
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """The DRAM of one chip. Sizes are bytes per bank; `table` prints GB per chip."""
+
+    config: MixtralConfig
+    precision: Precision
+    n_devices: int
+    max_context: int
+    pass_tokens: int  # padded tokens of the largest prefill pass
+
+    @property
+    def usable(self) -> int:
+        trace = -(-TRACE_REGION_BYTES // BANKS // DRAM_ALIGNMENT) * DRAM_ALIGNMENT
+        return BANK_BYTES - KEPT_BY_TTNN - trace
+
+    def weights(self) -> dict[str, int]:
+        """By kind, all layers together."""
+        c, p, n = self.config, self.precision, self.n_devices
+        heads, kv_heads = c.n_heads // n * c.head_dim, c.n_kv_heads // n * c.head_dim
+        slots, experts = c.moe.num_experts // n, padded_experts(c.moe.num_experts)
+        up = over_banks(c.dim, c.hidden_dim, p.expert_weights)
+        down = over_banks(c.hidden_dim, c.dim, p.expert_weights)
+        bf16 = ttnn.bfloat16
+        router = tiled(c.dim, experts, bf16) + tiled(1, experts, bf16) + slots * tiled(1, 1, ttnn.uint32)
+        return {
+            "experts": c.n_layers * slots * (2 * up + down),
+            "attention": c.n_layers
+            * (
+                over_banks(c.dim, heads + 2 * kv_heads, p.attention_weights)
+                + over_banks(heads, c.dim, p.attention_weights)
+            ),
+            "router": c.n_layers * router,
+            "norms": (2 * c.n_layers + 1) * row_major(c.dim // TILE, 2 * TILE),
+            "embedding": row_major(c.vocab_size, 2 * c.dim),
+            "LM head": over_banks(c.dim, c.vocab_size // n, p.lm_head_weights),
+            "rotary tables": 2 * row_major(c.max_seq_len, 2 * c.head_dim) + tiled(TILE, TILE, bf16),
+        }
+
+    def decode_state(self) -> int:
+        """Tokens, positions, page table and sampling parameters of the 32 rows."""
+        vectors = 6 * row_major(1, 4 * DECODE_ROWS) + 2 * row_major(1, 2 * DECODE_ROWS) + row_major(1, 8 * DECODE_ROWS)
+        page_table = row_major(DECODE_ROWS, 4 * blocks_for(self.max_context))
+        return vectors + page_table + tiled(1, 1, ttnn.int32)
+
+    def activations(self) -> int:
+        """At the peak of a prefill pass, which is in the experts: gate and up projection of all tokens at once.
+
+        Counted with them are the holes that the allocator leaves below them: two of the residual's size, where it stood
+        before and after attention, and those of the router's results.
+        """
+        c, rows, bfp8, bf16 = self.config, self.pass_tokens, ttnn.bfloat8_b, ttnn.bfloat16
+        rotation = 2 * tiled(min(rows, self.max_context), c.head_dim, bf16)
+        inputs = tiled(DECODE_ROWS, rows // self.n_devices, bf16) + row_major(1, 4 * rows // self.n_devices)
+        tables = 3 * row_major(DECODE_ROWS, 4 * blocks_for(self.max_context))
+        residual = 3 * tiled(rows // self.n_devices, c.dim, bf16)
+        routing = (2 + c.moe.num_experts // self.n_devices) * tiled(rows, 1, bf16) + 2 * tiled(rows, 1, ttnn.uint32)
+        experts = tiled(rows, c.dim, bfp8) + 2 * tiled(rows, c.hidden_dim, bfp8)
+        return rotation + inputs + tables + residual + routing + experts
+
+    def kv(self, n_blocks: int) -> int:
+        """Keys and values of n_blocks blocks, all layers."""
+        c = self.config
+        pool_rows = n_blocks * (c.n_kv_heads // self.n_devices) * KV_BLOCK
+        return 2 * c.n_layers * tiled(pool_rows, c.head_dim, self.precision.kv_cache)
+
+    @property
+    def room_for_kv(self) -> int:
+        return self.usable - sum(self.weights().values()) - self.decode_state() - self.activations()
+
+    @property
+    def max_blocks(self) -> int:
+        """Blocks that fit beside everything else, shared by all users."""
+        low, high = 0, max(0, self.room_for_kv) // self.kv(BANKS) * BANKS + BANKS  # kv(high) does not fit
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.kv(middle) <= self.room_for_kv else (low, middle)
+        return low
+
+    @property
+    def kv_tokens(self) -> int:
+        return self.max_blocks * KV_BLOCK
+
+    def check(self, n_blocks: int) -> None:
+        """Raises ConfigError, with the shortage and what would fit, if n_blocks do not fit."""
+        short = self.kv(n_blocks) - self.room_for_kv
+        if short > 0:
+            tokens, users = n_blocks * KV_BLOCK, -(-n_blocks // blocks_for(self.max_context))
+            fewer, shorter = self.max_blocks // blocks_for(self.max_context), self.max_blocks // users * KV_BLOCK
+            raise ConfigError(
+                f"{tokens:,} tokens of KV cache are {short * BANKS / 1e9:.2f} GB too many for a chip, "
+                f"{self.kv_tokens:,} fit: use at most {fewer} users of {self.max_context} tokens, "
+                f"or {shorter} tokens for {users} users"
+            )
+
+    def users_at(self, context: int) -> int:
+        """Users of this context that fit together; more than 32 of them decode in groups."""
+        return self.max_blocks // blocks_for(context)
+
+    def table(self, n_blocks: int) -> str:
+        """Every part in GB of a chip, then the users that fit at each context."""
+        parts = [(f"weights: {name}", size) for name, size in self.weights().items()]
+        parts += [
+            (f"KV cache of {n_blocks * KV_BLOCK:,} tokens", self.kv(n_blocks)),
+            ("decode state", self.decode_state()),
+            (f"activations of {self.pass_tokens:,} tokens in prefill, at peak", self.activations()),
+            ("trace region and ttnn's own", BANK_BYTES - self.usable),
+        ]
+        parts.append(("free", BANK_BYTES - sum(size for _, size in parts)))
+        width = max(len(name) for name, _ in parts)
+        lines = [f"{name:{width}}  {size * BANKS / 1e9:8.3f} GB" for name, size in parts]
+        lines.append(f"{'one chip':{width}}  {BANK_BYTES * BANKS / 1e9:8.3f} GB")
+        lines.append(
+            f"room for {self.kv_tokens:,} tokens of KV cache: users at "
+            + ", ".join(f"{context // 1024}k {self.users_at(context)}" for context in CONTEXTS)
+        )
+        return "\n".join(lines)
+
+
+def plan(
+    config: MixtralConfig,
+    precision: Precision,
+    n_devices: int,
+    n_blocks: int,
+    max_context: int,
+    max_pass_tokens: int = MAX_PASS_TOKENS,
+) -> MemoryPlan:
+    """The plan of a model with n_blocks KV blocks: the prompts that these can hold make the largest prefill pass."""
+    pass_tokens = min(max_pass_tokens, n_blocks * SMALL_BUCKETS[0])
+    return MemoryPlan(config, precision, n_devices, max_context, pass_tokens)
