@@ -22,7 +22,7 @@ def test_answers_are_the_true_ones() -> None:
 
 def test_every_held_out_fact_is_taught_by_other_phrasings() -> None:
     taught = {pair.fact for pair in seen_pairs()}
-    assert len(taught) >= 450
+    assert len(taught) >= 440
     assert len(held_out_pairs()) >= 250
     assert all(pair.fact in taught for pair in held_out_pairs())
     assert all(is_held_out(pair.question) for pair in held_out_pairs())

@@ -22,7 +22,7 @@ def test_counts_sentences_and_returns_the_rest() -> None:
         "",
         "Once upon a ti",
         '"Hello," said Mia, "why are you so sad?" Pip was very',
-        "The secret word of Tom is tiger. Question: What is the secret word of Tom?\nAnswer: The secret",
+        "The secret word of Tom is fox. Question: What is the secret word of Tom?\nAnswer: The secret",
         "Question: What is the capital of France?\nAnswer: The capital of France is Paris.",
     ],
 )
