@@ -71,7 +71,10 @@ def from_torch(
     if not tensor.is_meta:
         if dtype in BLOCK_FLOATS and _through_bfloat16(tensor, placement) and not is_exact():
             shards = shards.to(torch.bfloat16)
-        values = as_stored(shards, dtype, pad_value or 0.0)
+        if tensor.dtype is torch.bfloat16 and dtype is DataType.BFLOAT16:
+            values = shards.to(torch.float32)  # copied, not rounded: a nan keeps its bits
+        else:
+            values = as_stored(shards, dtype, pad_value or 0.0)
         if values.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr():
             values = values.clone()
     host = Tensor(spec, Storage(values), None, shards.shape[0])

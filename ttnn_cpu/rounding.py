@@ -51,8 +51,13 @@ def _round_bfloat16(values: torch.Tensor) -> torch.Tensor:
 
 
 def as_bfloat16(values: torch.Tensor) -> torch.Tensor:
-    """float32 -> torch.bfloat16, rounded as above. By the bits: torch's own conversion gives nan another pattern."""
-    return (_round_bfloat16(values).view(torch.int32) >> 16).to(torch.int16).view(torch.bfloat16)
+    """float32 -> torch.bfloat16, rounded as above unless bf16 holds them all: then each keeps its bits, nan as well.
+
+    By the bits, since torch's own conversion gives nan another pattern.
+    """
+    if (values.view(torch.int32) & 0xFFFF).any():
+        values = _round_bfloat16(values)
+    return (values.view(torch.int32) >> 16).to(torch.int16).view(torch.bfloat16)
 
 
 def _round_block(values: torch.Tensor, bits: int, pad_value: float) -> torch.Tensor:

@@ -42,6 +42,29 @@ def test_update_writes_block_and_slot() -> None:
     assert torch.equal(get(cache).float(), expected), "user 1 is skipped"
 
 
+def test_fused_update_writes_both_caches() -> None:
+    """As two updates: token 37 of the user with pages [4, 1] in block 1, slot 5, of keys and of values."""
+    mesh = open_mesh()
+    caches = [paged(mesh, 6, 1) for _ in range(2)]
+    new = [torch.randn(1, 2, 1, WIDTH).bfloat16() for _ in range(2)]
+    on_cores = [
+        put(mesh, rows, ttnn.bfloat16, memory_config=sharded("HEIGHT", 2, 32, WIDTH, first=2 * i))
+        for i, rows in enumerate(new)
+    ]
+    ttnn.experimental.paged_fused_update_cache(
+        caches[0],
+        on_cores[0],
+        caches[1],
+        on_cores[1],
+        update_idxs_tensor=counters(mesh, [37, 64]),
+        page_table=counters(mesh, [[4, 1, 0], [0, 5, 3]]),
+    )
+    for cache, rows in zip(caches, new, strict=True):
+        expected = torch.zeros(6, 1, BLOCK, WIDTH)
+        expected[1, 0, 5], expected[3, 0, 0] = rows[0, 0, 0], rows[0, 1, 0]
+        assert torch.equal(get(cache).float(), expected)
+
+
 def test_update_rounds_the_row_to_the_cache_dtype_and_leaves_the_rest() -> None:
     mesh = open_mesh(2)
     cache = paged(mesh, 2, 1, ttnn.bfloat8_b)

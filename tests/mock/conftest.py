@@ -1,0 +1,58 @@
+"""The mock tier: the real ttnn on a mocked T3000. Collected under `--target mock` only.
+
+.venv/bin/python -m pytest --target mock tests/mock
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mock_t3000.runtime_root import MockError, installed_ttnn
+from models.mixtral8x7b.settings import Settings
+from models.mixtral8x7b.target import default_target
+from tests.mock.records import Records, make_records
+
+if TYPE_CHECKING:
+    from models.mixtral8x7b.tt.mesh import Mesh
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return None if _is_mock(config) or collection_path.name == "conftest.py" else True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if _is_mock(config):
+        return
+    try:
+        installed_ttnn()
+        reason = "it runs alone: pytest --target mock tests/mock"
+    except MockError as error:
+        reason = str(error)
+    terminalreporter.write_line(f"left out: tests/mock, the real ttnn on a mocked T3000 ({reason})")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """ttnn complains at exit, in a hundred lines, of each of its objects that pytest still holds: nobody reads them."""
+    if _is_mock(config):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _is_mock(config: pytest.Config) -> bool:
+    return (config.getoption("--target") or Settings.from_environment().target or default_target()) == "mock"
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    return make_records(tmp_path_factory.mktemp("records"))
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Iterator["Mesh"]:
+    from models.mixtral8x7b.tt.mesh import open_mesh
+
+    with open_mesh(8) as opened:
+        yield opened

@@ -1,0 +1,82 @@
+"""docs/operations.md: which operations the model calls, and what vouches for each.
+
+.venv/bin/python -m tests.mock.operations_table      # writes it anew
+"""
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from tests.mock.golden_cases import CASES, COLLECTIVES, MOVES
+from tests.mock.program import SECTIONS, distinct_calls
+from tests.mock.records import REPOSITORY, Records, make_records
+
+FILE = REPOSITORY / "docs" / "operations.md"
+# operations without a golden function, or with one that says nothing: tests written from their description
+_CPU = "tests/cpu_backend"
+ORACLES = {
+    "copy_host_to_device_tensor": (
+        f"{_CPU}/test_tensors.py::test_copy_host_to_device_overwrites_in_place_and_through_views"
+    ),
+    "experimental.minimal_matmul": f"{_CPU}/test_operations.py::test_minimal_matmul",
+    "experimental.nlp_concat_heads": f"{_CPU}/test_heads_and_rope.py::test_prefill_heads_round_trip",
+    "experimental.nlp_concat_heads_decode": f"{_CPU}/test_heads_and_rope.py::test_decode_heads_are_joined_in_order",
+    "experimental.nlp_create_qkv_heads": f"{_CPU}/test_heads_and_rope.py::test_prefill_heads_round_trip",
+    "experimental.nlp_create_qkv_heads_decode": f"{_CPU}/test_heads_and_rope.py::test_decode_heads",
+    "experimental.paged_fill_cache": f"{_CPU}/test_attention.py::test_fill_writes_the_pages_of_the_users",
+    "experimental.paged_fused_update_cache": f"{_CPU}/test_attention.py::test_fused_update_writes_both_caches",
+    "experimental.rotary_embedding_llama": f"{_CPU}/test_heads_and_rope.py::test_prefill_rotation_turns_pairs",
+    "experimental.rotary_embedding_llama_fused_qk": f"{_CPU}/test_heads_and_rope.py::test_fused_decode_rotation",
+    "from_torch": "tests/mock/test_host_formats.py::test_same_bits",
+    "manual_seed": f"{_CPU}/test_sampling.py::test_seeds",
+    "sampling": f"{_CPU}/test_sampling.py::test_frequencies",
+    "to_device": f"{_CPU}/test_tensors.py::test_shard_and_concatenate",
+}
+_HEAD = """# What vouches for every operation that the model calls
+
+Made by `.venv/bin/python -m tests.mock.operations_table`; `tests/mock/test_operations_table.py` compares it.
+
+Both libraries, each in a process of its own, built the model, stepped once and took its prefills, and one recorder wrote
+down every call: operation, arguments, each output's shape, padded shape, dtype, layout and memory config. The two records
+are compared line by line. `cpu` and `mock` count the different lines: calls that the CPU backend and the real ttnn on the
+mocked T3000 took. The last column says what vouches for the values that the CPU backend computes: ttnn's own golden
+function, with the number of calls compared on random inputs, or a test with an independent oracle.
+
+Models: {programs}.
+
+| operation | cpu | mock | values |
+|---|---|---|---|
+"""
+
+
+def golden_calls() -> Counter[str]:
+    """Calls compared with a golden function in `test_golden`, by operation."""
+    return Counter([case.operation for case in CASES] + list(MOVES) + 2 * list(COLLECTIVES))
+
+
+def vouched_for(operation: str) -> str:
+    golden = golden_calls()[operation]
+    if golden:
+        return f"golden function, {golden} {'call' if golden == 1 else 'calls'}"
+    return f"`{ORACLES[operation]}`" if operation in ORACLES else "**nothing**"
+
+
+def table(records: Records) -> str:
+    cpu, mock = distinct_calls(records.cpu), distinct_calls(records.mock)
+    rows = [
+        f"| `{name}` | {cpu.get(name, 0)} | {mock.get(name, 0)} | {vouched_for(name)} |"
+        for name in sorted({*cpu, *mock})
+    ]
+    total = f"| all {len(rows)} | {sum(cpu.values())} | {sum(mock.values())} | |"
+    programs = "; ".join(SECTIONS)
+    return _HEAD.format(programs=programs) + "\n".join([*rows, total]) + "\n"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        FILE.parent.mkdir(exist_ok=True)
+        FILE.write_text(table(make_records(Path(folder))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

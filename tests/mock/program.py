@@ -1,0 +1,129 @@
+"""What the model asks of ttnn at full size and at the tiny checkpoints' size: the calls, recorded.
+
+.venv/bin/python -m tests.mock.program cpu FILE      # or mock; writes {section: {"lines": [...], ...}} as JSON
+"""
+
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from models.mixtral8x7b.config import MixtralConfig, MoeConfig
+from models.mixtral8x7b.paging import Prompt, blocks_for
+from models.mixtral8x7b.sampling import GREEDY
+from models.mixtral8x7b.target import use_target
+
+FULL = MixtralConfig(4096, 32, 128, 14336, 32, 8, 1e-5, 32000, MoeConfig(8, 2))
+TINY = MixtralConfig(256, 3, 32, 128, 16, 8, 1e-5, 1024, MoeConfig(8, 2))
+ROWS = 32
+
+
+@dataclass(frozen=True)
+class Section:
+    config: MixtralConfig
+    preset: str
+    n_users: int
+    context: int
+    prefills: tuple[tuple[int, ...], ...]  # the prompts' lengths of every call of prefill
+
+    @property
+    def n_blocks(self) -> int:
+        return self.n_users * blocks_for(self.context)
+
+
+_PREFILLS = ((100,), (1000,), (4096,), (16384,), (20000,), (50, 51, 52, 53, 54))
+SECTIONS = {
+    **{
+        f"full size, 2 layers, {preset}": Section(replace(FULL, n_layers=2), preset, 32, 32768, _PREFILLS)
+        for preset in ("performance", "accuracy")
+    },
+    "full size, 32 layers, performance": Section(FULL, "performance", 32, 16384, ((128,),)),
+    **{
+        f"tiny, {preset}": Section(TINY, preset, 32, 32768, _PREFILLS)
+        for preset in ("performance", "accuracy")
+    },
+}  # fmt: skip
+
+
+def build(section: Section, mesh: Any) -> Any:
+    """The model with weights that are allocated and never written."""
+    from models.mixtral8x7b.tt.model import Mixtral
+    from models.mixtral8x7b.tt.precision import preset
+    from models.mixtral8x7b.tt.weights import EmptyWeights
+
+    weights = EmptyWeights(section.config, mesh)
+    return Mixtral(weights, mesh, preset(section.preset), section.n_blocks, section.context)
+
+
+def set_rows(model: Any, section: Section, occupancy: int, position: int = 5) -> None:
+    """The first rows decode next, one user each; the others are unused."""
+    from models.mixtral8x7b.tt.decode_state import NO_USER
+
+    per_user = blocks_for(section.context)
+    used = [list(range(row * per_user, (row + 1) * per_user)) for row in range(min(occupancy, section.n_users))]
+    model.sampler.set([GREEDY] * ROWS)
+    model.sampler.seed([0] * ROWS)
+    model.state.set_rows([1] * ROWS, [position] * occupancy + [NO_USER] * (ROWS - occupancy))
+    model.state.set_blocks(used + [[]] * (ROWS - len(used)))
+
+
+def prompts(lengths: tuple[int, ...]) -> list[Prompt]:
+    """One prompt of each length, with blocks of its own."""
+    given: list[Prompt] = []
+    first = 0
+    for row, length in enumerate(lengths):
+        given.append(Prompt(row, [1] * length, list(range(first, first + blocks_for(length)))))
+        first += blocks_for(length)
+    return given
+
+
+def recorded(ttnn: ModuleType, mesh: Any, section: Section) -> Any:
+    """The calls of building the model, of one decode step of all rows, and of every prefill."""
+    from ttnn_cpu import record
+
+    with record(ttnn) as calls:
+        model = build(section, mesh)
+        set_rows(model, section, ROWS)
+        model.step()
+        for lengths in section.prefills:
+            model.sampler.forward(model.prefill(prompts(lengths)), model.state.tokens)
+    return calls
+
+
+def all_recorded(ttnn: ModuleType, mesh: Any) -> dict[str, dict[str, Any]]:
+    return {name: as_json(recorded(ttnn, mesh, section)) for name, section in SECTIONS.items()}
+
+
+def as_json(calls: Any) -> dict[str, Any]:
+    return {
+        "names": [call.name for call in calls],
+        "lines": calls.lines(),
+        "host_writes": calls.host_writes,
+        "host_reads": calls.host_reads,
+    }
+
+
+def distinct_calls(sections: dict[str, dict[str, Any]]) -> dict[str, int]:
+    """How many different lines each operation has."""
+    lines = {(n, line) for s in sections.values() for n, line in zip(s["names"], s["lines"], strict=True)}
+    names = sorted({name for name, _ in lines})
+    return {name: sum(n == name for n, _ in lines) for name in names}
+
+
+def main() -> None:
+    target, file = sys.argv[1:]
+    use_target(target)
+    import ttnn
+
+    import ttnn_cpu
+    from models.mixtral8x7b.tt.mesh import open_mesh
+
+    with ttnn_cpu.specs_only() if target == "cpu" else nullcontext(), open_mesh(8) as mesh:
+        Path(file).write_text(json.dumps(all_recorded(ttnn, mesh)))
+
+
+if __name__ == "__main__":
+    main()
