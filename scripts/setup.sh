@@ -55,7 +55,8 @@ rm -f "$stamp"
 "$venv/bin/python" -m pip install -qq --disable-pip-version-check uv==0.13.9 >&2
 uv() { "$venv/bin/python" -m uv pip install --python "$venv/bin/python" "$@" >&2; }
 torch=$(sed -n 's/^ *"\(torch==[^"]*\)",$/\1/p' pyproject.toml)
-if UV_HTTP_RETRIES=0 uv --quiet --dry-run --no-deps --torch-backend cpu "$torch" 2>/dev/null; then
+# --reinstall: ask the index even where torch is installed already
+if UV_HTTP_RETRIES=0 uv --quiet --dry-run --no-deps --reinstall --torch-backend cpu "$torch" 2>/dev/null; then
     build="--torch-backend cpu"
     say "installing the dependencies, torch as its CPU build: about 2 GB in $venv; a minute or a few"
 else
