@@ -7,7 +7,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.target import TARGETS, TargetError, default_target, use_target
 
@@ -33,12 +32,9 @@ def main() -> None:
         sys.exit(f"demo: {error}")
 
     # only now may ttnn be imported
-    from demo.prompts import PromptsError
+    from demo.mistakes import MISTAKES
     from demo.run import DemoOptions, run_demo
-    from models.mixtral8x7b.generator import RequestError
-    from models.mixtral8x7b.tokenizer import TokenizerError
     from models.mixtral8x7b.tt.mesh import open_mesh
-    from models.mixtral8x7b.weights import CheckpointError
 
     options = DemoOptions(
         is_instruct=arguments.kind == "instruct",
@@ -52,7 +48,7 @@ def main() -> None:
     try:
         with open_mesh(N_DEVICES) as mesh:
             run_demo(options, settings, mesh, target)
-    except (ConfigError, CheckpointError, TokenizerError, PromptsError, RequestError) as error:
+    except MISTAKES as error:
         sys.exit(f"demo: {error}")
 
 

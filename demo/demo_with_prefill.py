@@ -9,8 +9,7 @@ checkpoints answer.
 
 import pytest
 
-from demo.run import DemoOptions, run_demo
-from models.mixtral8x7b.settings import Settings
+from demo.as_test import run_as_test
 from models.mixtral8x7b.tt.mesh import Mesh
 
 LENGTHS = {"128": 128, "4k": 4096, "8k": 8192, "16k": 16384, "32k": 32768}
@@ -21,14 +20,4 @@ LENGTHS = {"128": 128, "4k": 4096, "8k": 8192, "16k": 16384, "32k": 32768}
 @pytest.mark.parametrize("context", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("mesh", [pytest.param(8, id="wormhole_b0-True")], indirect=True)
 def test_mixtral8x7b_demo(mesh: Mesh, context: int, kind: str, target: str, pytestconfig: pytest.Config) -> None:
-    options = DemoOptions(
-        is_instruct=kind == "instruct",
-        context=context,
-        n_users=pytestconfig.getoption("--users"),
-        max_new_tokens=pytestconfig.getoption("--max-new-tokens"),
-        prompts=pytestconfig.getoption("--prompts"),
-        prefill=pytestconfig.getoption("--prefill"),
-        precision=pytestconfig.getoption("--precision"),
-    )
-    result = run_demo(options, Settings.from_environment(), mesh, target)
-    assert all(result.answers), "a user got no answer"
+    run_as_test(pytestconfig, mesh, target, kind, context, pytestconfig.getoption("--prefill"))

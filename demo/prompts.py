@@ -28,16 +28,18 @@ class UserPrompt:
 def load_prompts(file: Path) -> list[str]:
     """A JSON list of {"prompt": "..."}."""
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
+        entries = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise PromptsError(f"cannot read the prompts file {file}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PromptsError(f'{file} is not JSON ({error}); expected a list of {{"prompt": "..."}}') from error
     if not isinstance(entries, list) or not entries:
         raise PromptsError(f'{file} holds no list of prompts; expected [{{"prompt": "..."}}, ...]')
     for number, entry in enumerate(entries, start=1):
         if not isinstance(entry, dict) or not isinstance(entry.get("prompt"), str) or not entry["prompt"].strip():
             raise PromptsError(f'entry {number} of {file} is {entry!r}; expected {{"prompt": "some text"}}')
+        if any("\ud800" <= character <= "\udfff" for character in entry["prompt"]):
+            raise PromptsError(f"entry {number} of {file} holds half a character (a lone surrogate)")
     return [entry["prompt"] for entry in entries]
 
 

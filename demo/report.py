@@ -7,10 +7,15 @@ SHOWN = 200  # characters of a longer prompt that are shown at each end
 
 def block(number: int, prompt: str, answer: str) -> str:
     """`User 7: <prompt>` on one line, then `Answer: ...`; the middle of a very long prompt is left out."""
-    prompt = " ".join(prompt.split("\n"))
+    prompt, answer = _shown(" ".join(prompt.splitlines())), _shown(answer)
     if len(prompt) > 3 * SHOWN:
         prompt = f"{prompt[:SHOWN]} [... {len(prompt) - 2 * SHOWN} characters ...] {prompt[-SHOWN:]}"
     return f"User {number}: {prompt}\nAnswer: {answer}\n"
+
+
+def _shown(text: str) -> str:
+    """Control characters, which would do things to a terminal, as the replacement character; line ends stay."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def metrics(rows: Sequence[tuple[str, str]]) -> str:

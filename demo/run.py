@@ -59,6 +59,8 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
     n_users = options.n_users if options.n_users is not None else USERS_AT[options.context]
     if not 1 <= n_users <= DECODE_ROWS:
         raise ConfigError(f"{n_users} users; expected 1 to {DECODE_ROWS}")
+    if options.context < 2:
+        raise ConfigError(f"a context of {options.context} tokens; expected at least 2: one to read, one to answer")
     if not 1 <= options.max_new_tokens < options.context:
         raise ConfigError(
             f"{options.max_new_tokens} new tokens; expected 1 to {options.context - 1}, the context less 1"

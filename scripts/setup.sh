@@ -51,8 +51,14 @@ if ! { [ -f "$stamp" ] && runs; }; then
     if [ -e "$venv" ]; then say "removing an unfinished or broken $venv"; rm -rf "$venv"; fi
     "$python" -m venv "$venv"
 fi
+earlier=$(cat "$stamp" 2>/dev/null || :)
 rm -f "$stamp"
-"$venv/bin/python" -m pip install -qq --disable-pip-version-check uv==0.13.9 >&2
+failed() { # an update that could not be made leaves the environment usable, and the next call tries again
+    if [ -n "$earlier" ]; then printf '%s\n' "$earlier" >"$stamp"; fi
+    say "the installation failed; what it needs: the network, and space in this folder"
+    exit 1
+}
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check uv==0.13.9 >&2 || failed
 uv() { "$venv/bin/python" -m uv pip install --python "$venv/bin/python" "$@" >&2; }
 torch=$(sed -n 's/^ *"\(torch==[^"]*\)",$/\1/p' pyproject.toml)
 # --reinstall: ask the index even where torch is installed already
@@ -63,7 +69,7 @@ else
     build=
     say "installing the dependencies (PyTorch's CPU index does not answer, so torch is its CUDA build): about 4.7 GB in $venv; a minute or a few"
 fi
-uv $build --quiet --compile-bytecode --requirements pyproject.toml --group dev --constraints constraints.txt
+uv $build --quiet --compile-bytecode --requirements pyproject.toml --group dev --constraints constraints.txt || failed
 printf '%s\n' "$before" >"$stamp.new"
 mv "$stamp.new" "$stamp"
 say "ready: $("$venv/bin/python" -V)"

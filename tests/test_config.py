@@ -56,6 +56,7 @@ def test_routing_survives_the_round_trip() -> None:
         ({"n_layers": 0}, "n_layers is 0"),
         ({"n_kv_heads": 5}, r"n_heads is 32; expected a multiple of n_kv_heads \(5\)"),
         ({"head_dim": 127}, "head_dim is 127; expected an even number"),
+        ({"norm_eps": float("inf")}, "norm_eps is inf"),
         ({"norm_eps": "small"}, "norm_eps is 'small'; expected a number above 0"),
         ({"moe": 8}, "moe is 8; expected an object"),
         ({"moe": {"num_experts": 8}}, "moe.num_experts_per_tok is missing"),

@@ -122,6 +122,17 @@ def test_a_seeded_user_repeats_whoever_else_is_there() -> None:
     assert other_seed != alone
 
 
+def test_two_groups_at_once_are_refused_and_the_first_goes_on() -> None:
+    with exact_model() as model:
+        generator = Generator(model, trace=False)
+        first = generator.generate(prompts_of(9), 4)
+        columns = [next(first)]
+        with pytest.raises(RequestError, match="another group of users is being served"):
+            next(generator.generate(prompts_of(5), 4))
+        assert answers(columns + list(first)) == [greedy(prompts_of(9)[0], 4)]
+        assert answers(list(generator.generate(prompts_of(5), 4))) == [greedy(prompts_of(5)[0], 4)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -35,7 +35,8 @@ def test_samples_follow_the_distribution() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"temperature": -0.1}, "temperature is -0.1; expected a number of at least 0"),
+        ({"temperature": -0.1}, r"temperature is -0.1; expected 0 \(greedy\) or a number of at least 0.01"),
+        ({"temperature": 1e-45}, "temperature is 1e-45"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"temperature": float("inf")}, "temperature is inf"),
         ({"top_k": 0}, "top_k is 0; expected 1 to 32"),

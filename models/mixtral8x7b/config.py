@@ -4,6 +4,7 @@ Knows nothing about devices: limits of tiles or chips are checked in `tt/`.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -53,7 +54,7 @@ class MixtralConfig:
             _require_positive_int(f"moe.{name}", getattr(self.moe, name))
         for name in ("norm_eps", "rope_theta"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise ConfigError(f"{name} is {value!r}; expected a number above 0")
         if self.sliding_window is not None:
             _require_positive_int("sliding_window", self.sliding_window)
@@ -132,7 +133,7 @@ class MixtralConfig:
                 continue
             try:
                 values = json.loads(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 raise ConfigError(f"{file} is not readable as JSON: {error}") from error
             if not isinstance(values, dict):
                 raise ConfigError(f"{file} holds a {type(values).__name__}; expected an object")

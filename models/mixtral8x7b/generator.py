@@ -49,6 +49,7 @@ class Generator:
         self._model = model
         self._step = TracedStep(model.mesh, model.step) if trace else model.step
         self._allocator = BlockAllocator(model.cache.n_blocks)
+        self._is_busy = False
 
     def generate(
         self,
@@ -67,7 +68,10 @@ class Generator:
         """
         params = [sampling] * len(prompts) if isinstance(sampling, SamplingParams) else list(sampling)
         self._check(prompts, max_new_tokens, params, prefill)
+        if self._is_busy:
+            raise RequestError("another group of users is being served; finish or close its generate first")
         rows: dict[int, _Row] = {}  # the users that are not done, by number, which is also their decode row
+        self._is_busy = True
         try:
             for user, ids in enumerate(prompts):
                 rows[user] = _Row(ids, self._allocator.allocate(len(ids) + max_new_tokens))
@@ -77,6 +81,7 @@ class Generator:
                 self._allocator.release(row.blocks)
             rows.clear()
             self._write_rows(rows)
+            self._is_busy = False
 
     def _run(
         self,

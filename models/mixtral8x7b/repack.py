@@ -48,6 +48,7 @@ def repack(
         if (source / TOKENIZER).is_file():
             shutil.copyfile(source / TOKENIZER, _partial(output / TOKENIZER))
         _write_text(output / MANIFEST, Manifest(flavour, checkpoint.form, sizes, tensors).to_json())
+        _check_same(output)
         for file in sorted(output.glob(f"*{PARTIAL}"), key=lambda file: file.name == MANIFEST + PARTIAL):
             file.replace(file.with_name(file.name.removesuffix(PARTIAL)))
     except OSError as error:
@@ -103,6 +104,14 @@ def _check_output(output: Path, flavour: str, sizes: dict[str, int]) -> bool:
     if others:
         raise CheckpointError(f"{output} holds something else ({sorted(others)[0]}, ...); choose an empty folder")
     return False
+
+
+def _check_same(output: Path) -> None:
+    """Raises CheckpointError if what has been written differs from a repack that is there already."""
+    for name in (MANIFEST, "params.json"):
+        file = output / name
+        if file.is_file() and file.read_bytes() != _partial(file).read_bytes():
+            raise CheckpointError(f"{output} holds another repacked checkpoint; choose another folder or delete it")
 
 
 def _partial(file: Path) -> Path:

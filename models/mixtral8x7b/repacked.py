@@ -33,6 +33,11 @@ class Manifest:
     source: dict[str, int]  # file name -> bytes
     tensors: dict[str, dict[str, Any]]  # name -> file, shape, dtype, sha256 of its bytes
 
+    def __post_init__(self) -> None:
+        fields = {"file", "shape", "dtype", "sha256"}
+        if self.flavour not in FLAVOURS or not all(set(entry) == fields for entry in self.tensors.values()):
+            raise ValueError("not a manifest of a repacked checkpoint")
+
     def to_json(self) -> str:
         values = {
             "format_version": FORMAT_VERSION,
@@ -55,7 +60,7 @@ class Manifest:
             values = json.loads(file.read_text(encoding="utf-8"))
             version = values["format_version"]
             if version == FORMAT_VERSION:
-                return cls(values["flavour"], Form(values["form"]), values["source"], values["tensors"])
+                return cls(values["flavour"], Form(values["form"]), dict(values["source"]), dict(values["tensors"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{file} is damaged ({error!r}); repack again: {REPACK_COMMAND}") from error
         raise CheckpointError(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 MAX_TOP_K = 32  # candidates that each chip offers
+LOWEST_TEMPERATURE = 0.01  # below it the best token is certain in bf16, which is what 0 says
 
 
 class SamplingError(ValueError):
@@ -25,8 +26,10 @@ class SamplingParams:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.temperature >= 0 or self.temperature == float("inf"):
-            raise SamplingError(f"temperature is {self.temperature}; expected a number of at least 0 (0 is greedy)")
+        if self.temperature != 0 and not LOWEST_TEMPERATURE <= self.temperature < float("inf"):
+            raise SamplingError(
+                f"temperature is {self.temperature}; expected 0 (greedy) or a number of at least {LOWEST_TEMPERATURE}"
+            )
         if not 1 <= self.top_k <= MAX_TOP_K:
             raise SamplingError(
                 f"top_k is {self.top_k}; expected 1 to {MAX_TOP_K}: the chips draw from the {MAX_TOP_K} best of each"

@@ -19,12 +19,12 @@ class Settings:
     def from_environment(cls) -> "Settings":
         def path(variable: str) -> Path | None:
             value = os.environ.get(variable)
-            return Path(value).expanduser() if value else None
+            return Path(os.path.expanduser(value)) if value else None
 
         return cls(
             target=os.environ.get("MIXTRAL_TARGET") or None,
             checkpoint=path("MIXTRAL_CKPT_DIR"),
             tokenizer=path("MIXTRAL_TOKENIZER_PATH"),
             weight_cache=path("MIXTRAL_CACHE_PATH"),
-            user_cache=(path("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "mixtral8x7b-ttnn",
+            user_cache=(path("XDG_CACHE_HOME") or Path(os.path.expanduser("~/.cache"))) / "mixtral8x7b-ttnn",
         )

@@ -74,8 +74,9 @@ def _read_pt(file: Path) -> dict[str, Callable[[], Tensor]]:
     try:
         tensors = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise CheckpointError(f"{file} cannot be read ({reason}); it may be truncated, fetch it again") from error
+        if isinstance(error, pickle.UnpicklingError):
+            raise CheckpointError(f"{file} cannot be read: it holds more than tensors, or is damaged") from error
+        raise CheckpointError(f"{file} cannot be read; it may be truncated, fetch it again") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CheckpointError(f"{file} does not hold a dictionary of tensors; expected Mistral's consolidated weights")
     return {key: (lambda value=value: value) for key, value in tensors.items()}  # type: ignore[misc]

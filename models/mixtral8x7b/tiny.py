@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.mixtral8x7b.repack import repack
 from models.mixtral8x7b.repacked import MANIFEST
+from models.mixtral8x7b.weights import CheckpointError
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 NAMES = {"base": "mixtral-tiny", "instruct": "mixtral-tiny-instruct"}
@@ -28,9 +29,9 @@ def tiny_checkpoint(flavour: str, user_cache: Path) -> Path:
         try:
             repack(source, unfinished, flavour)
             unfinished.rename(folder)
-        except OSError:
+        except (CheckpointError, OSError) as error:
             if not (folder / MANIFEST).is_file():  # otherwise another process was first
-                raise
+                raise CheckpointError(f"{error}; set XDG_CACHE_HOME to a folder that is writable") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return folder

@@ -4,8 +4,10 @@
 """
 
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -131,6 +133,7 @@ MISTAKES = {
     ("--target", "device"): "cannot use target device: the CPU backend is already imported",
     ("--prompts", "nowhere.json"): "cannot read the prompts file nowhere.json: No such file",
     ("--prefill", -1): "prefill is -1",
+    ("--context", 0, "--users", 1): "a context of 0 tokens; expected at least 2",
     ("--max-new-tokens", 125): "leave no room for a prompt",
 }
 
@@ -152,6 +155,8 @@ def test_a_mistake_gets_one_sentence(run, arguments: tuple, message: str) -> Non
         ('["hello"]', "entry 1 of .* is 'hello'; expected"),
         ('[{"prompt": "a"}, {"prompt": ""}]', "entry 2 of"),
         ('[{"prompt": 5}]', "entry 1 of"),
+        (r'[{"prompt": "\ud800"}]', "entry 1 of .* holds half a character"),
+        ("[" * 100_000, "is not JSON"),
     ],
 )
 def test_a_bad_prompts_file_is_named(content: str, message: str, tmp_path: Path) -> None:
@@ -159,6 +164,24 @@ def test_a_bad_prompts_file_is_named(content: str, message: str, tmp_path: Path)
     file.write_text(content)
     with pytest.raises(PromptsError, match=message):
         load_prompts(file)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "prompts.json").write_text('[{"prompt": "a"}]', encoding="utf-8-sig")
+    assert load_prompts(tmp_path / "prompts.json") == ["a"]
+
+
+def test_under_pytest_a_mistake_is_one_sentence_too(cache: Path) -> None:
+    ids = "demo/demo_with_prefill.py::test_mixtral8x7b_demo[wormhole_b0-True-128-instruct]"
+    command = [sys.executable, "-m", "pytest", "--target", "cpu", "-p", "no:cacheprovider", ids, "--users", "99"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "99 users; expected 1 to 32" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "run_demo" not in done.stdout
 
 
 def test_a_directory_that_is_not_repacked_gives_the_command(run, monkeypatch) -> None:
@@ -201,4 +224,35 @@ def test_block_and_count() -> None:
     assert block(7, "Who?\nMe", "Nobody.") == "User 7: Who? Me\nAnswer: Nobody.\n"
     shown = block(1, "a" * 1000, "b")
     assert "[... 600 characters ...]" in shown
+    assert block(2, "bell\a", "\x1b[2Jx\ny") == "User 2: bell\ufffd\nAnswer: \ufffd[2Jx\ny\n"
     assert count_right(["a ", "b", "c"], ["a", "x", None]) == (1, 2)
+
+
+def test_the_warm_up_goes_on_from_its_cache_when_the_repacked_weights_are_gone(cache: Path, tmp_path: Path) -> None:
+    """It then says that the comparison was left out; with neither weights nor cache it fails."""
+    repacked, ids = tmp_path / "repacked", "tests/test_mixtral_model.py::test_mixtral_model_inference"
+    shutil.copytree(tiny_checkpoint("instruct", cache / "mixtral8x7b-ttnn"), repacked)
+    environment = os.environ | {"MIXTRAL_CKPT_DIR": str(repacked), "MIXTRAL_CACHE_PATH": str(tmp_path / "device")}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--target",
+        "cpu",
+        "-p",
+        "no:cacheprovider",
+        f"{ids}[wormhole_b0-True-32]",
+    ]
+
+    def run() -> subprocess.CompletedProcess:
+        root = Path(__file__).parents[2]
+        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+    assert "comparison" not in run().stdout
+    for file in repacked.glob("*.safetensors"):
+        file.unlink()
+    gone = run()
+    assert gone.returncode == 0
+    assert "the comparison with the reference was left out" in gone.stdout
+    shutil.rmtree(tmp_path / "device")
+    assert run().returncode == 1

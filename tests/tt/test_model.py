@@ -35,15 +35,17 @@ def scattered_blocks(n_users: int, max_context: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("n_devices", DEVICES)
-def test_decode_equals_reference(n_devices: int) -> None:
-    ids = random_ids(sliceable_config(), 5, 10)
+@pytest.mark.parametrize("users", [1, 5, 32])
+def test_decode_equals_reference(n_devices: int, users: int) -> None:
+    ids = random_ids(sliceable_config(), users, 10)
     expected = reference(sliceable_config())(ids)
+    unused = 32 - users
     with exact_mesh(n_devices) as mesh:
-        model = build(mesh, 5, 128)
-        model.state.set_blocks(scattered_blocks(5, 128))
+        model = build(mesh, users, 128)
+        model.state.set_blocks(scattered_blocks(users, 128))
         for position in range(10):
-            model.state.set_rows(ids[:, position].tolist() + [0] * 27, [position] * 5 + [-1] * 27)
-            assert_equal(model.read_logits(model.decode_logits())[:5], expected[:, position])
+            model.state.set_rows(ids[:, position].tolist() + [0] * unused, [position] * users + [-1] * unused)
+            assert_equal(model.read_logits(model.decode_logits())[:users], expected[:, position])
 
 
 @pytest.mark.parametrize("n_devices", DEVICES)
@@ -57,13 +59,14 @@ def test_prefill_equals_reference(n_devices: int) -> None:
 
 
 @pytest.mark.parametrize("n_devices", [1, 8])
-def test_users_of_different_lengths_prefilled_together_equal_each_alone(n_devices: int) -> None:
-    lengths = (5, 64, 65, 100, 1)
+@pytest.mark.parametrize("lengths", [(5, 64, 65, 100, 1), tuple(range(1, 128, 4))], ids=["5", "32"])
+def test_users_of_different_lengths_prefilled_together_equal_each_alone(n_devices: int, lengths: tuple) -> None:
+    users = len(lengths)
     prompts = [random_ids(sliceable_config(), 1, length, seed=length) for length in lengths]
     with exact_mesh(n_devices) as mesh:
-        model = build(mesh, 5, 128)
-        blocks = scattered_blocks(5, 128)
-        rows = [31, 0, 7, 8, 2]
+        model = build(mesh, users, 128)
+        blocks = scattered_blocks(users, 128)
+        rows = [(31 - 7 * user) % 32 for user in range(users)]
         logits = model.read_logits(
             model.prefill([Prompt(row, ids[0].tolist(), b) for row, ids, b in zip(rows, prompts, blocks, strict=True)])
         )

@@ -87,13 +87,15 @@ def test_an_interrupted_conversion_is_done_again(repacked: Path, tmp_path: Path)
         assert torch.equal(logits(mesh, CheckpointWeights(checkpoint, mesh, tmp_path)), fresh)
 
 
-def test_a_file_that_is_gone_or_short_is_made_again(repacked: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_gone_short_or_unreadable_is_made_again(repacked: Path, tmp_path: Path) -> None:
     checkpoint = RepackedCheckpoint(repacked)
     with open_mesh(8) as mesh:
         fresh = logits(mesh, CheckpointWeights(checkpoint, mesh, tmp_path))
         (tmp_path / "output_BFLOAT8_B_ttnn_cpu.tensorbin").unlink()
         short = tmp_path / "layers.1.attention.wo_BFLOAT8_B_ttnn_cpu.tensorbin"
         short.write_bytes(short.read_bytes()[:1000])
+        damaged = tmp_path / "layers.1.attention.wqkv_BFLOAT8_B_ttnn_cpu.tensorbin"
+        damaged.write_bytes(b"x" * damaged.stat().st_size)
         assert torch.equal(logits(mesh, CheckpointWeights(checkpoint, mesh, tmp_path)), fresh)
 
 

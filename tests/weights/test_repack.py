@@ -5,6 +5,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -203,6 +204,16 @@ def test_a_failure_leaves_an_earlier_repack_as_it_was(source: Path, tmp_path: Pa
     assert contents(tmp_path / "out") == before
 
 
+def test_another_checkpoint_of_the_same_file_sizes_is_not_written_over(source: Path, tmp_path: Path) -> None:
+    repack(source, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    shutil.rmtree(source)
+    write_consolidated(random_model(small_config(), seed=1), source)
+    with pytest.raises(CheckpointError, match="holds another repacked checkpoint"):
+        repack(source, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
 def test_output_folders_that_are_refused(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -238,9 +249,11 @@ def test_reading_a_directory_that_is_not_repacked_gives_the_command(source: Path
     (tmp_path / "out" / "manifest.json").write_text('{"format_version": 99}')
     with pytest.raises(CheckpointError, match="format version 99; expected 1"):
         RepackedCheckpoint(tmp_path / "out")
-    (tmp_path / "out" / "manifest.json").write_text("{")
-    with pytest.raises(CheckpointError, match="is damaged"):
-        RepackedCheckpoint(tmp_path / "out")
+    manifest = {"format_version": 1, "flavour": "base", "form": "hf", "source": {}, "tensors": {}}
+    for damaged in ("{", json.dumps(manifest | {"tensors": ["x"]}), json.dumps(manifest | {"flavour": 7})):
+        (tmp_path / "out" / "manifest.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match="is damaged"):
+            RepackedCheckpoint(tmp_path / "out")
 
 
 # ---------------------------------------------------------------- the script

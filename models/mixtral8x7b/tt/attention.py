@@ -104,9 +104,7 @@ class Attention:
         )
         ttnn.deallocate(turned_k)
         ttnn.deallocate(v_BGK)
-        has_one_kv_head = (
-            self._n_kv_heads == 1
-        )  # only then does the operation write to the layout that the next one reads
+        has_one_kv_head = self._n_kv_heads == 1  # otherwise the operation writes no sharded layout
         attended = ttnn.transformer.paged_scaled_dot_product_attention_decode(
             turned_q,
             keys,

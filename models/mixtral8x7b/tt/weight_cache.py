@@ -77,7 +77,10 @@ class CheckpointWeights:
         file = self._folder / _file_name(name, dtype)
         if file.name not in self._files or not file.is_file() or file.stat().st_size != self._files[file.name]:
             return None
-        return ttnn.load_tensor(str(file))
+        try:
+            return ttnn.load_tensor(str(file))
+        except RuntimeError:  # damaged: made again, as one that is gone
+            return None
 
     def _store(self, name: str, dtype: ttnn.DataType, host: ttnn.Tensor) -> None:
         if self._folder is None:

@@ -1,0 +1,62 @@
+"""Which ttnn a process gets."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.mixtral8x7b.target import TargetError, can_trace, default_target, use_target
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def python(code: str, **variables: str) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MIXTRAL_")} | variables
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_default_is_device_where_chips_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.mixtral8x7b.target.glob", lambda pattern: [])
+    assert default_target() == "cpu"
+    monkeypatch.setattr("models.mixtral8x7b.target.glob", lambda pattern: ["/dev/tenstorrent/0"])
+    assert default_target() == "device"
+
+
+def test_cpu_means_our_backend_and_may_be_chosen_twice() -> None:
+    done = python(
+        "from models.mixtral8x7b.target import use_target; use_target('cpu'); use_target('cpu')\n"
+        "import ttnn, ttnn_cpu; assert ttnn is ttnn_cpu\n"
+        "import models.mixtral8x7b.tt.model"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_importing_the_model_without_any_ttnn_names_use_target() -> None:
+    done = python("import sys; sys.modules['ttnn'] = None\nimport models.mixtral8x7b.tt.model")
+    assert done.returncode == 1
+    assert (
+        "ImportError: there is no ttnn in this process; call models.mixtral8x7b.target.use_target('cpu')" in done.stderr
+    )
+
+
+def test_unknown_and_conflicting_targets_are_refused() -> None:
+    with pytest.raises(TargetError, match="target is 'gpu'; expected one of cpu, mock, device"):
+        use_target("gpu")
+    code = "import sys, types; sys.modules['ttnn'] = types.ModuleType('ttnn')\n"
+    done = python(code + "from models.mixtral8x7b.target import use_target; use_target('cpu')")
+    assert "TargetError: cannot use target cpu: the real ttnn is already imported" in done.stderr
+
+
+def test_a_bad_variable_is_a_usage_error_and_an_option_beats_it() -> None:
+    pytest_main = "import sys, pytest; sys.exit(pytest.main(['-q', '--collect-only', 'tests/test_paging.py', *{}]))"
+    bad = python(pytest_main.format([]), MIXTRAL_TARGET="bogus")
+    assert bad.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "target is 'bogus'; expected one of cpu, mock, device" in bad.stderr
+    assert python(pytest_main.format(["--target", "cpu"]), MIXTRAL_TARGET="bogus").returncode == 0
+
+
+def test_only_the_mock_cannot_trace() -> None:
+    assert [can_trace(name) for name in ("cpu", "mock", "device")] == [True, False, True]
