@@ -1,4 +1,4 @@
-# make demo: 32 answers from the tiny checkpoint.  make test: everything that CI runs.  make test-full: hours of context.
+# make demo: 32 answers from the tiny checkpoint.  make test: everything that CI runs.  make test-full: every demo id too.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
 PYTHON = .venv/bin/python
 PREFILL_DEMO = demo/demo_with_prefill.py::test_mixtral8x7b_demo
@@ -14,8 +14,10 @@ test: lint
 	@$(PYTHON) -m pytest demo/demo.py \
 	    "$(PREFILL_DEMO)[wormhole_b0-True-128-general]" "$(PREFILL_DEMO)[wormhole_b0-True-128-instruct]"
 	@$(PYTHON) -m pytest "$(PREFILL_DEMO)[wormhole_b0-True-4k-instruct]" --users 2
+	@if $(PYTHON) -m mock_t3000; then $(PYTHON) -m pytest --target mock tests/mock; fi
 
 test-full: test
+	@$(PYTHON) -m mock_t3000 # fails where the real ttnn is missing: nothing may have been left out
 	@$(PYTHON) -m pytest --durations=0 demo/demo_with_prefill.py
 
 lint: setup

@@ -3,6 +3,7 @@
 .venv/bin/python -m pytest --target mock tests/mock
 """
 
+import atexit
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,11 +35,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.write_line(f"left out: tests/mock, the real ttnn on a mocked T3000 ({reason})")
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """ttnn complains at exit, in a hundred lines, of each of its objects that pytest still holds: nobody reads them."""
     if _is_mock(config):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
 def _is_mock(config: pytest.Config) -> bool:

@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from tests.mock.chip_usage import L1_BYTES_PER_CORE
 from tests.mock.golden_cases import CASES, COLLECTIVES, MOVES
 from tests.mock.program import SECTIONS, distinct_calls
 from tests.mock.records import REPOSITORY, Records, make_records
@@ -36,16 +37,26 @@ _HEAD = """# What vouches for every operation that the model calls
 
 Made by `.venv/bin/python -m tests.mock.operations_table`; `tests/mock/test_operations_table.py` compares it.
 
-Both libraries, each in a process of its own, built the model, stepped once and took its prefills, and one recorder wrote
-down every call: operation, arguments, each output's shape, padded shape, dtype, layout and memory config. The two records
-are compared line by line. `cpu` and `mock` count the different lines: calls that the CPU backend and the real ttnn on the
-mocked T3000 took. The last column says what vouches for the values that the CPU backend computes: ttnn's own golden
-function, with the number of calls compared on random inputs, or a test with an independent oracle.
+Both libraries, each in a process of its own, built the model, stepped once and took its prefills, and one recorder
+wrote down every call: operation, arguments, each output's shape, padded shape, dtype, layout and memory config. The two
+records are compared line by line. `cpu` and `mock` count the different lines: calls that the CPU backend and the real
+ttnn on the mocked T3000 took. The last column says what vouches for the values that the CPU backend computes: ttnn's
+own golden function, with the number of calls compared on random inputs, or a test with an independent oracle.
 
 Models: {programs}.
 
 | operation | cpu | mock | values |
 |---|---|---|---|
+"""
+_USAGE_HEAD = f"""
+## On each chip
+
+Mixtral 8x7B's sizes, precision performance, from the graph capture of ttnn on the mocked T3000. L1 is per core, of
+{L1_BYTES_PER_CORE:,} bytes: the most that one program's kernels reserve, that tensors take, and that both take at once.
+32k tokens are two passes.
+
+| program | device operations per layer | L1 reserved | L1 tensors | L1 in all |
+|---|---|---|---|---|
 """
 
 
@@ -69,7 +80,11 @@ def table(records: Records) -> str:
     ]
     total = f"| all {len(rows)} | {sum(cpu.values())} | {sum(mock.values())} | |"
     programs = "; ".join(SECTIONS)
-    return _HEAD.format(programs=programs) + "\n".join([*rows, total]) + "\n"
+    used = [
+        f"| {usage.program} | {usage.per_layer} | {usage.reserved:,} | {usage.tensors:,} | {usage.total:,} |"
+        for usage in records.usages
+    ]
+    return _HEAD.format(programs=programs) + "\n".join([*rows, total, _USAGE_HEAD.rstrip(), *used]) + "\n"
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
 """What the model asks of ttnn at full size and at the tiny checkpoints' size: the calls, recorded.
 
-.venv/bin/python -m tests.mock.program cpu FILE      # or mock; writes {section: {"lines": [...], ...}} as JSON
+.venv/bin/python -m tests.mock.program cpu FILE      # or mock; writes {"sections": .., "usages": ..} as JSON
 """
 
 import json
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +28,7 @@ class Section:
     n_users: int
     context: int
     prefills: tuple[tuple[int, ...], ...]  # the prompts' lengths of every call of prefill
+    n_devices: int = 8
 
     @property
     def n_blocks(self) -> int:
@@ -45,6 +46,7 @@ SECTIONS = {
         f"tiny, {preset}": Section(TINY, preset, 32, 32768, _PREFILLS)
         for preset in ("performance", "accuracy")
     },
+    "tiny on one chip, performance": Section(TINY, "performance", 32, 32768, _PREFILLS, n_devices=1),
 }  # fmt: skip
 
 
@@ -93,8 +95,16 @@ def recorded(ttnn: ModuleType, mesh: Any, section: Section) -> Any:
     return calls
 
 
-def all_recorded(ttnn: ModuleType, mesh: Any) -> dict[str, dict[str, Any]]:
-    return {name: as_json(recorded(ttnn, mesh, section)) for name, section in SECTIONS.items()}
+def all_recorded(ttnn: ModuleType) -> dict[str, dict[str, Any]]:
+    from models.mixtral8x7b.tt.mesh import open_mesh
+
+    found = {}
+    for n_devices in sorted({section.n_devices for section in SECTIONS.values()}):
+        with open_mesh(n_devices) as mesh:
+            for name, section in SECTIONS.items():
+                if section.n_devices == n_devices:
+                    found[name] = as_json(recorded(ttnn, mesh, section))
+    return found
 
 
 def as_json(calls: Any) -> dict[str, Any]:
@@ -121,8 +131,14 @@ def main() -> None:
     import ttnn_cpu
     from models.mixtral8x7b.tt.mesh import open_mesh
 
-    with ttnn_cpu.specs_only() if target == "cpu" else nullcontext(), open_mesh(8) as mesh:
-        Path(file).write_text(json.dumps(all_recorded(ttnn, mesh)))
+    with ttnn_cpu.specs_only() if target == "cpu" else nullcontext():
+        found: dict[str, Any] = {"sections": all_recorded(ttnn)}
+    if target == "mock":
+        from tests.mock.chip_usage import usages
+
+        with open_mesh(8) as mesh:
+            found["usages"] = [asdict(usage) for usage in usages(ttnn, mesh)]
+    Path(file).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

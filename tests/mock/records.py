@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.mock.chip_usage import Usage
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 Sections = dict[str, dict[str, Any]]
 
@@ -15,6 +17,7 @@ Sections = dict[str, dict[str, Any]]
 class Records:
     cpu: Sections
     mock: Sections
+    usages: list[Usage]  # of the mock's programs
 
 
 def make_records(folder: Path) -> Records:
@@ -34,4 +37,4 @@ def make_records(folder: Path) -> Records:
     for process, output in zip(running, outputs, strict=True):
         assert process.returncode == 0, output
     cpu, mock = (json.loads(file.read_text()) for file in files)
-    return Records(cpu, mock)
+    return Records(cpu["sections"], mock["sections"], [Usage(**usage) for usage in mock["usages"]])

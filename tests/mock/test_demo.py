@@ -8,6 +8,8 @@ from tests.mock.records import REPOSITORY
 
 
 def status() -> str:
+    if not (REPOSITORY / ".git").exists():  # a copy without its history
+        return ""
     return subprocess.check_output(["git", "status", "--porcelain", "--ignored=no"], cwd=REPOSITORY, text=True)
 
 

@@ -68,7 +68,12 @@ def test_spaces_everywhere_and_nothing_written_elsewhere(tmp_path: Path) -> None
         (clone / name).symlink_to(REPOSITORY / name)
     watched = (installed_ttnn(), *(REPOSITORY / name for name in CLONE[:-1]), home, cwd)
     before = [listing(folder) for folder in watched]
-    variables = {"HOME": str(home), "TMPDIR": str(temporary), "TT_METAL_CACHE": str(cwd / "kernels of real chips")}
+    variables = {
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "TT_METAL_CACHE": str(cwd / "kernels of real chips"),
+        "TT_METAL_HOME": str(cwd / "a checkout of tt-metal"),
+    }
     assert ended(start(OPEN_A_MESH_AND_ADD, clone, cwd, **variables)) == IT_RAN
     assert [listing(folder) for folder in watched] == before
     assert not list(home.rglob("*")) + list(cwd.rglob("*"))
@@ -173,7 +178,7 @@ def test_where_it_cannot_run_it_says_why(tmp_path: Path, monkeypatch: pytest.Mon
         make_root(tmp_path)
     monkeypatch.undo()
     monkeypatch.setenv("TT_METAL_SIMULATOR", "/somewhere")
-    with pytest.raises(MockError, match="TT_METAL_SIMULATOR would change what is mocked: unset"):
+    with pytest.raises(MockError, match="TT_METAL_SIMULATOR would change what is mocked; unset it"):
         mock_t3000.prepare(tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(runtime_root, "_temporary_folders", lambda: [tmp_path / "no where"])

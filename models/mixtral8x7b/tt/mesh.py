@@ -155,7 +155,7 @@ def check_split(config: MixtralConfig, n_devices: int) -> None:
     ):
         if value % (n_devices * unit):
             what = f"{n_devices} chips" if unit == 1 else f"{n_devices} chips in columns of {unit}"
-            raise ConfigError(f"{name} is {value}, which does not divide over {what}; use 1, 2, 4 or 8 chips that do")
+            raise ConfigError(f"{name} is {value}, which does not divide over {what}; use another number of chips")
     for name, value in (("head_dim", config.head_dim), ("hidden_dim", config.hidden_dim)):
         if value % TILE:
             raise ConfigError(f"{name} is {value}; ttnn needs a multiple of {TILE}")
@@ -166,15 +166,17 @@ def open_mesh(n_devices: int) -> Iterator[Mesh]:
     """Opens 1 x n chips, joined in a ring, all 8x8 worker cores free (dispatch on ethernet cores); closes them."""
     if n_devices > 1:
         ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D_RING)
-    device = ttnn.open_mesh_device(
-        ttnn.MeshShape(1, n_devices),
-        l1_small_size=SEMAPHORE_REGION_BYTES,
-        trace_region_size=TRACE_REGION_BYTES,
-        dispatch_core_config=ttnn.DispatchCoreConfig(ttnn.DispatchCoreType.ETH),
-    )
     try:
-        yield Mesh(device)
+        device = ttnn.open_mesh_device(
+            ttnn.MeshShape(1, n_devices),
+            l1_small_size=SEMAPHORE_REGION_BYTES,
+            trace_region_size=TRACE_REGION_BYTES,
+            dispatch_core_config=ttnn.DispatchCoreConfig(ttnn.DispatchCoreType.ETH),
+        )
+        try:
+            yield Mesh(device)
+        finally:
+            ttnn.close_mesh_device(device)
     finally:
-        ttnn.close_mesh_device(device)
         if n_devices > 1:
             ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)

@@ -1,0 +1,23 @@
+"""Which meshes the real library opens on a T3000: all 8 chips, or one of them (both in test_conformance)."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.mock.records import REPOSITORY
+
+OPEN = "from models.mixtral8x7b.tt.mesh import open_mesh\nwith open_mesh({}): print('open')"
+REFUSALS = {
+    16: "requires 16 devices, but only 8 devices are available in the system mesh",
+    4: "the fabric was launched on a subset of the devices available in the system",
+}
+
+
+@pytest.mark.parametrize("n_devices", REFUSALS)
+def test_refused(n_devices: int) -> None:
+    """In a process of its own (with this one's mock): after some of these refusals ttnn opens nothing any more."""
+    command = [sys.executable, "-c", OPEN.format(n_devices)]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert REFUSALS[n_devices] in run.stderr
