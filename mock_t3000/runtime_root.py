@@ -16,12 +16,14 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from mock_t3000.cluster import descriptor
 from mock_t3000.empty_kernel import empty_kernel
+
+find_spec = PathFinder.find_spec  # looks on disk only: in this process `ttnn` may be another module
 
 # ttnn starts the compiler through a shell without quoting
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+@%:=,-]+")
