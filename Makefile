@@ -1,6 +1,8 @@
 # make demo: 32 answers from the tiny checkpoint.  make test: everything that CI runs.  make test-full: every demo id too.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
 PYTHON = .venv/bin/python
+# Tests mean the same everywhere: no checkpoint, cache or target of the user's.
+PYTEST = env -u MIXTRAL_CKPT_DIR -u MIXTRAL_TOKENIZER_PATH -u MIXTRAL_CACHE_PATH -u MIXTRAL_TARGET $(PYTHON) -m pytest
 PREFILL_DEMO = demo/demo_with_prefill.py::test_mixtral8x7b_demo
 .PHONY: setup demo test test-full lint
 
@@ -10,15 +12,15 @@ demo: setup
 	@$(PYTHON) -m demo
 
 test: lint
-	@$(PYTHON) -m pytest tests
-	@$(PYTHON) -m pytest demo/demo.py \
+	@$(PYTEST) --target cpu tests
+	@$(PYTEST) --target cpu demo/demo.py \
 	    "$(PREFILL_DEMO)[wormhole_b0-True-128-general]" "$(PREFILL_DEMO)[wormhole_b0-True-128-instruct]"
-	@$(PYTHON) -m pytest "$(PREFILL_DEMO)[wormhole_b0-True-4k-instruct]" --users 2
-	@if $(PYTHON) -m mock_t3000; then $(PYTHON) -m pytest --target mock tests/mock; fi
+	@$(PYTEST) --target cpu "$(PREFILL_DEMO)[wormhole_b0-True-4k-instruct]" --users 2
+	@if $(PYTHON) -m mock_t3000; then $(PYTEST) --target mock tests/mock; fi
 
 test-full: test
 	@$(PYTHON) -m mock_t3000 # fails where the real ttnn is missing: nothing may have been left out
-	@$(PYTHON) -m pytest --durations=0 demo/demo_with_prefill.py
+	@$(PYTEST) --target cpu --durations=0 demo/demo_with_prefill.py
 
 lint: setup
 	@$(PYTHON) -m ruff check

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.mixtral8x7b.settings import Settings
-from models.mixtral8x7b.target import TARGETS, TargetError, default_target, use_target
+from models.mixtral8x7b.target import TARGETS, TargetError, chosen_target, use_target
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,18 +20,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     try:
-        use_target(_target(config))
+        use_target(chosen_target(config.getoption("--target")))
     except TargetError as error:
         raise pytest.UsageError(str(error)) from error
 
 
-def _target(config: pytest.Config) -> str:
-    return config.getoption("--target") or Settings.from_environment().target or default_target()
-
-
 @pytest.fixture(scope="session")
 def target(pytestconfig: pytest.Config) -> str:
-    return _target(pytestconfig)
+    return chosen_target(pytestconfig.getoption("--target"))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from models.mixtral8x7b.settings import Settings
-from models.mixtral8x7b.target import TARGETS, TargetError, default_target, use_target
+from models.mixtral8x7b.target import TARGETS, TargetError, chosen_target, use_target
 
 N_DEVICES = 8  # of a T3000
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--prefill", type=int, metavar="N", help="prompt tokens to prefill, the rest is decoded (all)")
     parser.add_argument("--precision", default="performance", help="performance (default) or accuracy")
     arguments = parser.parse_args()
-    target = arguments.target or settings.target or default_target()
+    target = chosen_target(arguments.target)
     try:
         use_target(target)
     except TargetError as error:

@@ -25,11 +25,11 @@ from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PERFORMANCE
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights, cache_folder
 from models.mixtral8x7b.weights import CheckpointError
+from tests.thresholds import WARM_UP_PCC
 from tests.tt.cases import pcc
 
 STEPS = 10
 USERS = 32
-PCC = 0.99  # pooled: one near-tied routing choice at a token that all users share would fail a single step
 
 
 @pytest.mark.timeout(0)
@@ -64,4 +64,4 @@ def test_mixtral_model_inference(mesh: Mesh, n_layers: int, target: str) -> None
         return
     measured = pcc(ours, theirs)
     print(f"\nPCC of {STEPS} steps x {USERS} users: {measured:.5f}")
-    assert measured >= PCC
+    assert measured >= WARM_UP_PCC  # pooled: one near-tied routing choice at BOS, alike for all, fails a single step

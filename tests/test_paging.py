@@ -24,10 +24,22 @@ def test_too_many_are_refused_and_nothing_is_taken() -> None:
     assert allocator.n_free == 3
 
 
+def test_the_lowest_free_number_is_first() -> None:
+    allocator = BlockAllocator(4)
+    a, b = allocator.allocate(64), allocator.allocate(64)
+    assert (a, b) == ([0], [1])
+    allocator.release(a)
+    allocator.release(b)
+    assert allocator.allocate(256) == [0, 1, 2, 3]
+
+
 def test_a_block_that_is_not_out_cannot_come_back() -> None:
-    allocator = BlockAllocator(2)
+    allocator = BlockAllocator(3)
     (block,) = allocator.allocate(1)
+    for wrong in ([block, block], [1], [3], [-1], [block, 2]):
+        with pytest.raises(ValueError, match="are not all allocated, once each"):
+            allocator.release(wrong)
+    assert allocator.n_free == 2
     allocator.release([block])
-    for wrong in (block, 2, -1):
-        with pytest.raises(ValueError, match=f"block {wrong} is not allocated"):
-            allocator.release([wrong])
+    with pytest.raises(ValueError, match="not all allocated"):
+        allocator.release([block])

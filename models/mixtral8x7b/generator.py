@@ -43,11 +43,12 @@ class _Row:
 
 
 class Generator:
-    """Serves one group of up to 32 users at a time. `trace` records the decode step once and replays it."""
+    """Serves one group of up to 32 users at a time. `trace` records the decode step once a group and replays it."""
 
     def __init__(self, model: Mixtral, trace: bool) -> None:
         self._model = model
-        self._step = TracedStep(model.mesh, model.step) if trace else model.step
+        self._traced = TracedStep(model.mesh, model.step) if trace else None
+        self._step = self._traced or model.step
         self._allocator = BlockAllocator(model.cache.n_blocks)
         self._is_busy = False
 
@@ -63,8 +64,9 @@ class Generator:
 
         Sampling is one for all users or one each. Only the first `prefill` tokens of a prompt are prefilled (None:
         all); the rest is pushed through the decode program, token by token, and yields None meanwhile.
-        Raises RequestError before any work for a request that cannot be served, OutOfBlocksError if its users do not
-        fit in the KV cache together.
+        Users that share one SamplingParams share its seed: with equal prompts they draw alike.
+        Raises, at the first column, RequestError before any work for a request that cannot be served, and
+        OutOfBlocksError if its users do not fit in the KV cache together.
         """
         params = [sampling] * len(prompts) if isinstance(sampling, SamplingParams) else list(sampling)
         self._check(prompts, max_new_tokens, params, prefill)
@@ -77,11 +79,12 @@ class Generator:
                 rows[user] = _Row(ids, self._allocator.allocate(len(ids) + max_new_tokens))
             yield from self._run(rows, len(prompts), max_new_tokens, params, frozenset(stop_ids), prefill)
         finally:
+            self._is_busy = False
             for row in rows.values():
                 self._allocator.release(row.blocks)
-            rows.clear()
-            self._write_rows(rows)
-            self._is_busy = False
+            if self._traced:
+                self._traced.release()
+            self._write_rows({})
 
     def _run(
         self,
@@ -110,11 +113,11 @@ class Generator:
         while rows:
             self._step()
             tokens = self._model.state.read_tokens()
-            users, fed = list(rows), {user for user, row in rows.items() if row.reads_prompt}
+            n_rows, fed = len(rows), {user for user, row in rows.items() if row.reads_prompt}
             for row in rows.values():
                 row.position += 1
             yield [take(user, tokens[user]) if user in rows and user not in fed else None for user in range(n_users)]
-            if fed or len(rows) < len(users):
+            if fed or len(rows) < n_rows:
                 self._write_rows(rows)
 
     def _prefill(self, rows: dict[int, _Row], params: list[SamplingParams], limit: int | None) -> dict[int, int]:

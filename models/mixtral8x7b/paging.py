@@ -32,7 +32,8 @@ class BlockAllocator:
 
     def __init__(self, n_blocks: int) -> None:
         self.n_blocks = n_blocks
-        self._free = list(range(n_blocks - 1, -1, -1))  # the end is handed out first
+        self._free = list(range(n_blocks))
+        self._out: set[int] = set()
 
     @property
     def n_free(self) -> int:
@@ -46,11 +47,13 @@ class BlockAllocator:
                 f"{n_tokens} tokens need {wanted} KV blocks of {KV_BLOCK}; {self.n_free} of {self.n_blocks} are free: "
                 "use fewer users or a shorter context"
             )
-        return [self._free.pop() for _ in range(wanted)]
+        blocks, self._free = self._free[:wanted], self._free[wanted:]
+        self._out.update(blocks)
+        return blocks
 
     def release(self, blocks: Sequence[int]) -> None:
-        """Takes blocks back; raises ValueError for a block that is not out."""
-        for block in blocks:
-            if block in self._free or not 0 <= block < self.n_blocks:
-                raise ValueError(f"block {block} is not allocated")
-        self._free += sorted(blocks, reverse=True)
+        """Takes blocks back; raises ValueError, and takes none, if one is not out or is named twice."""
+        if len(set(blocks)) < len(blocks) or not self._out.issuperset(blocks):
+            raise ValueError(f"blocks {list(blocks)} are not all allocated, once each")
+        self._out.difference_update(blocks)
+        self._free = sorted([*self._free, *blocks])

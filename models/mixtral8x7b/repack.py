@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from models.mixtral8x7b.repacked import FLAVOURS, MANIFEST, Manifest
 from models.mixtral8x7b.source_checkpoint import SourceCheckpoint
 from models.mixtral8x7b.weights import CheckpointError, Placed, global_tensors, layer_tensors
 
-PARTIAL = ".partial"  # suffix of a file that is being written
+STAGING = ".partial"  # folder in the output where all files are written first
 TOKENIZER = "tokenizer.model"
 
 
@@ -28,8 +29,8 @@ def repack(
 ) -> None:
     """Writes the repacked form of `source` to `output`; the same input gives the same bytes.
 
-    One layer is in memory at a time. All files are written under temporary names and renamed at the end, the manifest
-    last, so a failure leaves `output` as it was. `progress(done, of)` counts files.
+    One layer is in memory at a time. All files are written to a folder beside their place and moved at the end, the
+    manifest last, so a failure leaves `output` as it was. `progress(done, of)` counts files.
     Raises CheckpointError for a bad source, and for an output that is not writable or holds something else.
     """
     if flavour not in FLAVOURS:
@@ -39,22 +40,29 @@ def repack(
     is_new = _check_output(output, flavour, sizes)
     parts = list(_parts(checkpoint))
     tensors: dict[str, dict[str, Any]] = {}
+    staging = output / STAGING
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)  # of a repack that was killed
+        staging.mkdir(parents=True)
         for done, (name, placed) in enumerate(parts):
             progress(done, len(parts))
-            tensors |= _write_part(checkpoint, placed, output, name)
-        _write_text(output / "params.json", json.dumps(checkpoint.config.to_params(), indent=1) + "\n")
+            tensors |= _write_part(checkpoint, placed, staging / name)
+        (staging / "params.json").write_text(
+            json.dumps(checkpoint.config.to_params(), indent=1) + "\n", encoding="utf-8"
+        )
         if (source / TOKENIZER).is_file():
-            shutil.copyfile(source / TOKENIZER, _partial(output / TOKENIZER))
-        _write_text(output / MANIFEST, Manifest(flavour, checkpoint.form, sizes, tensors).to_json())
-        _check_same(output)
-        for file in sorted(output.glob(f"*{PARTIAL}"), key=lambda file: file.name == MANIFEST + PARTIAL):
-            file.replace(file.with_name(file.name.removesuffix(PARTIAL)))
-    except OSError as error:
+            shutil.copyfile(source / TOKENIZER, staging / TOKENIZER)
+        manifest = Manifest(flavour, checkpoint.form, sizes, tensors)
+        (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        _check_same(staging, output)
+        for file in sorted(staging.iterdir(), key=lambda file: file.name == MANIFEST):
+            file.replace(output / file.name)
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot write to {output}: {error}") from error
     finally:
-        _clean_up(output, is_new)
+        shutil.rmtree(staging, ignore_errors=True)
+        if is_new and output.is_dir() and not any(output.iterdir()):
+            output.rmdir()
     progress(len(parts), len(parts))
 
 
@@ -64,9 +72,8 @@ def _parts(checkpoint: SourceCheckpoint) -> Iterator[tuple[str, list[Placed]]]:
         yield f"layers.{n:02d}.safetensors", layer_tensors(checkpoint.config, n)
 
 
-def _write_part(
-    checkpoint: SourceCheckpoint, placed: list[Placed], output: Path, name: str
-) -> dict[str, dict[str, Any]]:
+def _write_part(checkpoint: SourceCheckpoint, placed: list[Placed], file: Path) -> dict[str, dict[str, Any]]:
+    """Writes tensors to a file; returns their entries in the manifest."""
     values, entries = {}, {}
     for tensor in placed:
         value = checkpoint.tensor(tensor).contiguous()
@@ -76,12 +83,12 @@ def _write_part(
             )
         values[tensor.name] = value
         entries[tensor.name] = {
-            "file": name,
+            "file": file.name,
             "shape": list(value.shape),
             "dtype": str(value.dtype).removeprefix("torch."),
             "sha256": _sha256(value),
         }
-    save_file(values, _partial(output / name))
+    save_file(values, file)
     return entries
 
 
@@ -100,32 +107,15 @@ def _check_output(output: Path, flavour: str, sizes: dict[str, int]) -> bool:
         if (there.flavour, there.source) != (flavour, sizes):
             raise CheckpointError(f"{output} holds another repacked checkpoint; choose another folder or delete it")
         return False
-    others = [file.name for file in output.iterdir() if not file.name.endswith(PARTIAL)]
+    others = [file.name for file in output.iterdir() if file.name != STAGING]
     if others:
         raise CheckpointError(f"{output} holds something else ({sorted(others)[0]}, ...); choose an empty folder")
     return False
 
 
-def _check_same(output: Path) -> None:
+def _check_same(staging: Path, output: Path) -> None:
     """Raises CheckpointError if what has been written differs from a repack that is there already."""
     for name in (MANIFEST, "params.json"):
-        file = output / name
-        if file.is_file() and file.read_bytes() != _partial(file).read_bytes():
+        there = output / name
+        if there.is_file() and there.read_bytes() != (staging / name).read_bytes():
             raise CheckpointError(f"{output} holds another repacked checkpoint; choose another folder or delete it")
-
-
-def _partial(file: Path) -> Path:
-    return file.with_name(file.name + PARTIAL)
-
-
-def _write_text(file: Path, text: str) -> None:
-    _partial(file).write_text(text, encoding="utf-8")
-
-
-def _clean_up(output: Path, is_new: bool) -> None:
-    if not output.is_dir():
-        return
-    for file in output.glob(f"*{PARTIAL}"):
-        file.unlink(missing_ok=True)
-    if is_new and not any(output.iterdir()):
-        output.rmdir()

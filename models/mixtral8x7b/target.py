@@ -8,6 +8,7 @@ device   the real ttnn on real chips; the default where there are some. No one h
 import os
 import sys
 from glob import glob
+from importlib.machinery import PathFinder
 
 from models.mixtral8x7b.settings import Settings
 
@@ -22,6 +23,11 @@ class TargetError(Exception):
 def default_target() -> str:
     """`device` where a Tenstorrent driver shows chips, else `cpu`."""
     return "device" if glob("/dev/tenstorrent/*") else "cpu"
+
+
+def chosen_target(option: str | None) -> str:
+    """What a program's option says, else MIXTRAL_TARGET, else the default."""
+    return option or Settings.from_environment().target or default_target()
 
 
 def use_target(name: str) -> None:
@@ -46,6 +52,8 @@ def use_target(name: str) -> None:
         _mock()
     elif _MOCKED in os.environ:
         raise TargetError(f"cannot use target device: {_MOCKED} is set; unset it, or use target mock")
+    elif loaded is None and PathFinder.find_spec("ttnn") is None:
+        raise TargetError("cannot use target device: ttnn is not installed (Python 3.12 or 3.10 has it); use cpu")
 
 
 def _mock() -> None:
@@ -56,7 +64,8 @@ def _mock() -> None:
     import mock_t3000
 
     try:
-        variables = mock_t3000.prepare(Settings.from_environment().user_cache)
+        settings = Settings.from_environment()
+        variables = mock_t3000.prepare(settings.user_cache, settings.mock_sfpi)
     except mock_t3000.MockError as error:
         raise TargetError(f"cannot use target mock: {error}") from error
     os.environ.update(variables)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mock_t3000.runtime_root import MockError, installed_ttnn
-from models.mixtral8x7b.settings import Settings
-from models.mixtral8x7b.target import default_target
+from models.mixtral8x7b.target import chosen_target
 from tests.mock.records import Records, make_records
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def _is_mock(config: pytest.Config) -> bool:
-    return (config.getoption("--target") or Settings.from_environment().target or default_target()) == "mock"
+    return chosen_target(config.getoption("--target")) == "mock"
 
 
 @pytest.fixture(scope="session")

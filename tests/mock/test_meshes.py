@@ -9,7 +9,7 @@ from tests.mock.records import REPOSITORY
 
 OPEN = "from models.mixtral8x7b.tt.mesh import open_mesh\nwith open_mesh({}): print('open')"
 REFUSALS = {
-    16: "requires 16 devices, but only 8 devices are available in the system mesh",
+    16: "16 chips; expected one of 1, 2, 4, 8",
     4: "the fabric was launched on a subset of the devices available in the system",
 }
 

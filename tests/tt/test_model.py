@@ -58,24 +58,29 @@ def test_prefill_equals_reference(n_devices: int) -> None:
             assert_equal(model.read_logits(logits)[3], reference(sliceable_config())(ids)[0, -1])
 
 
-@pytest.mark.parametrize("n_devices", [1, 8])
-@pytest.mark.parametrize("lengths", [(5, 64, 65, 100, 1), tuple(range(1, 128, 4))], ids=["5", "32"])
+@pytest.mark.parametrize("n_devices", DEVICES)
+@pytest.mark.parametrize(
+    "lengths",
+    [(5, 64, 65, 100, 1), (31, 32, 33, 7, 127), (129, 255, 128, 257, 256), tuple(range(1, 128, 4))],
+    ids=["5 short", "5 of a tile", "5 long", "32"],
+)
 def test_users_of_different_lengths_prefilled_together_equal_each_alone(n_devices: int, lengths: tuple) -> None:
     users = len(lengths)
     prompts = [random_ids(sliceable_config(), 1, length, seed=length) for length in lengths]
     with exact_mesh(n_devices) as mesh:
-        model = build(mesh, users, 128)
-        blocks = scattered_blocks(users, 128)
+        model = build(mesh, users, 320)
         rows = [(31 - 7 * user) % 32 for user in range(users)]
-        logits = model.read_logits(
-            model.prefill([Prompt(row, ids[0].tolist(), b) for row, ids, b in zip(rows, prompts, blocks, strict=True)])
-        )
-        for row, ids in zip(rows, prompts, strict=True):
-            assert_equal(logits[row], reference(sliceable_config())(ids)[0, -1])
+        by_row = dict(zip(rows, prompts, strict=True))
+        placed = zip(rows, prompts, scattered_blocks(users, 320), strict=True)
+        for group in model.passes([Prompt(row, ids[0].tolist(), blocks) for row, ids, blocks in placed]):
+            logits = model.read_logits(model.prefill(group))
+            for prompt in group:
+                assert_equal(logits[prompt.row], reference(sliceable_config())(by_row.pop(prompt.row))[0, -1])
+    assert not by_row
 
 
-@pytest.mark.parametrize("n_devices", [1, 8])
-@pytest.mark.parametrize("length", [257, 512, 700, 1030])
+@pytest.mark.parametrize("n_devices", DEVICES)
+@pytest.mark.parametrize("length", [1, 33, 255, 256, 257, 512, 700, 1030])
 def test_chunked_prefill_equals_reference_and_decode_goes_on_from_it(n_devices: int, length: int) -> None:
     ids = random_ids(sliceable_config(), 1, length + 3)
     expected = reference(sliceable_config())(ids)[0]

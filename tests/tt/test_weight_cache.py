@@ -115,4 +115,4 @@ def test_a_cache_of_something_else_is_refused(repacked: Path, tmp_path: Path) ->
 def test_a_folder_that_is_not_writable_is_named(repacked: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with open_mesh(8) as mesh, pytest.raises(CheckpointError, match="is not writable .* set MIXTRAL_CACHE_PATH"):
-        CheckpointWeights(RepackedCheckpoint(repacked), mesh, tmp_path / "file" / "cache")
+        logits(mesh, CheckpointWeights(RepackedCheckpoint(repacked), mesh, tmp_path / "file" / "cache"))

@@ -233,10 +233,26 @@ def test_output_folders_that_are_refused(source: Path, tmp_path: Path) -> None:
 def test_an_interrupted_repack_is_taken_up_again(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "layers.00.safetensors.partial").write_bytes(b"half")
+    (out / ".partial").mkdir()
+    (out / ".partial" / ".tmpX").write_bytes(b"half")
     repack(source, out)
-    assert not list(out.glob("*.partial"))
+    assert not (out / ".partial").exists()
     RepackedCheckpoint(out).tensor("layers.0.attention.wq.weight")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk."""
+    code = (
+        "import resource, runpy, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        f"sys.argv = ['repack', 'source', 'out']; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "repack_weights: cannot write to out" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_reading_a_directory_that_is_not_repacked_gives_the_command(source: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 try:
     import ttnn  # noqa: F401
 except ModuleNotFoundError as error:
+    if error.name != "ttnn":
+        raise
     raise ImportError(
         "there is no ttnn in this process; call models.mixtral8x7b.target.use_target('cpu') before importing the model"
     ) from error

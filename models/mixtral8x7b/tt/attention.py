@@ -9,6 +9,7 @@ import ttnn
 
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.layouts import (
+    ALL_CORES,
     DECODE_ROWS,
     GRID,
     cores_for,
@@ -44,9 +45,7 @@ class Attention:
         qkv_columns = (self._n_heads + 2 * self._n_kv_heads) * config.head_dim
         out_rows = self._n_heads * config.head_dim
         cores = residual_cores(config.dim)
-        self._qkv_program = decode_matmul(
-            config.dim, qkv_columns, cores, cores_for(tiles(qkv_columns), GRID[0] * GRID[1])
-        )
+        self._qkv_program = decode_matmul(config.dim, qkv_columns, cores, cores_for(tiles(qkv_columns), ALL_CORES))
         self._wo_program = decode_matmul(out_rows, config.dim, self._n_heads, cores)
         self._decode_sdpa = ttnn.SDPAProgramConfig(
             compute_with_storage_grid_size=GRID,

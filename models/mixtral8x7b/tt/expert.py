@@ -17,6 +17,7 @@ class Expert:
         config, n = weights.config, mesh.n_devices
         local = config.moe.num_experts // n
         self._kernel = precision.experts
+        self._activations = precision.expert_activations
         dim, hidden = config.dim, config.hidden_dim
         cores = residual_cores(dim)
         hidden_cores = cores_for(tiles(hidden), ALL_CORES)
@@ -48,7 +49,7 @@ class Expert:
             gate,
             up,
             input_tensor_a_activations=[ttnn.UnaryOpType.SILU],
-            dtype=ttnn.bfloat8_b,
+            dtype=self._activations,
             memory_config=gate.memory_config(),
         )
         ttnn.deallocate(gate)
@@ -58,10 +59,10 @@ class Expert:
         return out
 
     def forward_prefill(self, x: ttnn.Tensor) -> ttnn.Tensor:
-        """bfp8 [1, 1, T, dim] -> bf16 [1, 1, T, dim], in DRAM, a different result on each chip."""
+        """[1, 1, T, dim] in expert_activations -> bf16 [1, 1, T, dim], in DRAM, a different result on each chip."""
         silu = ttnn.UnaryWithParam(ttnn.UnaryOpType.SILU)
-        gate = self._prefill_matmul(x, self._w1, ttnn.bfloat8_b, silu)
-        up = self._prefill_matmul(x, self._w3, ttnn.bfloat8_b)
+        gate = self._prefill_matmul(x, self._w1, self._activations, silu)
+        up = self._prefill_matmul(x, self._w3, self._activations)
         ttnn.multiply_(gate, up)
         ttnn.deallocate(up)
         out = self._prefill_matmul(gate, self._w2, ttnn.bfloat16)

@@ -17,7 +17,6 @@ class KVCache:
     def __init__(self, config: MixtralConfig, mesh: Mesh, n_blocks: int, dtype: ttnn.DataType) -> None:
         shape = [n_blocks, config.n_kv_heads // mesh.n_devices, KV_BLOCK, config.head_dim]
         self.n_blocks = n_blocks
-        self.dtype = dtype
         self.keys = [_pool(shape, dtype, mesh) for _ in range(config.n_layers)]
         self.values = [_pool(shape, dtype, mesh) for _ in range(config.n_layers)]
 

@@ -14,7 +14,7 @@ from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE, tiles
 from models.mixtral8x7b.tt.mesh import TRACE_REGION_BYTES
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, SMALL_BUCKETS
+from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, bucket
 from models.mixtral8x7b.tt.router import padded_experts
 
 BANKS = 12
@@ -90,13 +90,14 @@ class MemoryPlan:
         Counted with them are the holes that the allocator leaves below them: two of the residual's size, where it stood
         before and after attention, and those of the router's results.
         """
-        c, rows, bfp8, bf16 = self.config, self.pass_tokens, ttnn.bfloat8_b, ttnn.bfloat16
+        c, rows, bf16 = self.config, self.pass_tokens, ttnn.bfloat16
+        rounded = self.precision.expert_activations
         rotation = 2 * tiled(min(rows, self.max_context), c.head_dim, bf16)
         inputs = tiled(DECODE_ROWS, rows // self.n_devices, bf16) + row_major(1, 4 * rows // self.n_devices)
         tables = 3 * row_major(DECODE_ROWS, 4 * blocks_for(self.max_context))
         residual = 3 * tiled(rows // self.n_devices, c.dim, bf16)
         routing = (2 + c.moe.num_experts // self.n_devices) * tiled(rows, 1, bf16) + 2 * tiled(rows, 1, ttnn.uint32)
-        experts = tiled(rows, c.dim, bfp8) + 2 * tiled(rows, c.hidden_dim, bfp8)
+        experts = tiled(rows, c.dim, rounded) + 2 * tiled(rows, c.hidden_dim, rounded)
         return rotation + inputs + tables + residual + routing + experts
 
     def kv(self, n_blocks: int) -> int:
@@ -124,6 +125,11 @@ class MemoryPlan:
 
     def check(self, n_blocks: int) -> None:
         """Raises ConfigError, with the shortage and what would fit, if n_blocks do not fit."""
+        if self.room_for_kv < self.kv(1):
+            raise ConfigError(
+                f"the weights and prefill's activations leave no room for a KV cache: they are "
+                f"{(self.kv(1) - self.room_for_kv) * BANKS / 1e9:.2f} GB too many for each of {self.n_devices} chips"
+            )
         short = self.kv(n_blocks) - self.room_for_kv
         if short > 0:
             tokens, users = n_blocks * KV_BLOCK, -(-n_blocks // blocks_for(self.max_context))
@@ -166,6 +172,6 @@ def plan(
     max_context: int,
     max_pass_tokens: int = MAX_PASS_TOKENS,
 ) -> MemoryPlan:
-    """The plan of a model with n_blocks KV blocks: the prompts that these can hold make the largest prefill pass."""
-    pass_tokens = min(max_pass_tokens, n_blocks * SMALL_BUCKETS[0])
+    """The plan of a model with n_blocks KV blocks; as many short prompts, padded, make its largest prefill pass."""
+    pass_tokens = min(max_pass_tokens, n_blocks * bucket(1, 1, n_devices))
     return MemoryPlan(config, precision, n_devices, max_context, pass_tokens)

@@ -18,6 +18,7 @@ import ttnn
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
 from models.mixtral8x7b.tt.layouts import GRID, TILE
 
+MESH_SIZES = (1, 2, 4, 8)
 AXIS = 1  # the mesh is 1 x n: chips are counted along its second axis
 TRACE_REGION_BYTES = 64 << 20  # for the recorded decode step; 5.6 MB of each DRAM bank
 # A collective's semaphores live as long as its program. They get a region of their own: allocated between tensors, one
@@ -41,7 +42,7 @@ class Mesh:
         self.device = device
         self.n_devices: int = device.get_num_devices()
         grid = device.compute_with_storage_grid_size()
-        if (grid.x, grid.y) < GRID or grid.y < GRID[1]:
+        if grid.x < GRID[0] or grid.y < GRID[1]:
             raise ConfigError(
                 f"the chips offer {grid.x}x{grid.y} worker cores; {GRID[0]}x{GRID[1]} are needed: "
                 "let ttnn dispatch on ethernet cores"
@@ -163,7 +164,12 @@ def check_split(config: MixtralConfig, n_devices: int) -> None:
 
 @contextmanager
 def open_mesh(n_devices: int) -> Iterator[Mesh]:
-    """Opens 1 x n chips, joined in a ring, all 8x8 worker cores free (dispatch on ethernet cores); closes them."""
+    """Opens 1 x n chips, joined in a ring, all 8x8 worker cores free (dispatch on ethernet cores); closes them.
+
+    Raises ConfigError for a number of chips that is not in MESH_SIZES. Of a T3000 the real ttnn opens all 8, or 1.
+    """
+    if n_devices not in MESH_SIZES:
+        raise ConfigError(f"{n_devices} chips; expected one of {', '.join(map(str, MESH_SIZES))}")
     if n_devices > 1:
         ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D_RING)
     try:

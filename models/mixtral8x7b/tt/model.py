@@ -20,7 +20,7 @@ from models.mixtral8x7b.tt.layouts import DECODE_ROWS, residual
 from models.mixtral8x7b.tt.lm_head import LMHead
 from models.mixtral8x7b.tt.memory_plan import plan
 from models.mixtral8x7b.tt.mesh import Mesh, check_split
-from models.mixtral8x7b.tt.precision import HIFI4, Precision
+from models.mixtral8x7b.tt.precision import Precision
 from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, PrefillInputs, bucket, passes
 from models.mixtral8x7b.tt.rms_norm import RMSNorm
 from models.mixtral8x7b.tt.rope import Rope
@@ -106,27 +106,35 @@ class Mixtral:
             raise ValueError(f"{len(prompts)} prompts of {length} tokens; a pass takes {self._max_pass_tokens}")
         for start in range(0, longest, self._max_pass_tokens):
             rest = bucket(longest - start, len(prompts), self.mesh.n_devices)
-            last_BD = self._prefill_chunk(prompts, start, min(rest, self._max_pass_tokens))
+            inputs = PrefillInputs(prompts, start, min(rest, self._max_pass_tokens), self.mesh, self._rope)
+            x_TD = self._prefill_chunk(inputs)
             if start + self._max_pass_tokens < longest:
-                ttnn.deallocate(last_BD)
+                ttnn.deallocate(x_TD)
+                inputs.deallocate()
+        last_BD = self._last_rows(x_TD, inputs)
+        inputs.deallocate()
         return self._head(last_BD)
 
-    def _prefill_chunk(self, prompts: Sequence[Prompt], start: int, length: int) -> ttnn.Tensor:
-        """One chunk -> the residual of each prompt's last token if it is in it, [1, 1, 32, D] as in decode."""
-        inputs = PrefillInputs(prompts, start, length, self.mesh, self._rope)
+    def _prefill_chunk(self, inputs: PrefillInputs) -> ttnn.Tensor:
+        """The residual of a chunk after all layers, [1, 1, T/n, D], each chip 1/n of the rows, in DRAM."""
         x_TD = self._embedding.forward_prefill(inputs.ids)
         for layer in self._layers:
             x_TD = layer.forward_prefill(x_TD, self.cache, inputs.chunk)
-        # a product with 0s and 1s picks rows by data, not by shape: one program for every length
+        return x_TD
+
+    def _last_rows(self, x_TD: ttnn.Tensor, inputs: PrefillInputs) -> ttnn.Tensor:
+        """Each prompt's last row in its decode row, [1, 1, 32, D] in the decode residual's layout. Frees x.
+
+        A product with 0s and 1s picks rows by data, not by shape: one program for every length.
+        """
         last_BD = ttnn.matmul(
             inputs.select_last,
             x_TD,
             dtype=ttnn.bfloat16,
             memory_config=ttnn.L1_MEMORY_CONFIG,
-            compute_kernel_config=HIFI4,
+            compute_kernel_config=self.precision.row_selection,
         )
         ttnn.deallocate(x_TD)
-        inputs.deallocate()
         return self.mesh.sum_over_devices(last_BD, self._residual)
 
     # ---------------------------------------------------------------- both

@@ -19,6 +19,7 @@ class MoE:
 
     def __init__(self, weights: Weights, mesh: Mesh, precision: Precision, layer: int) -> None:
         self._mesh = mesh
+        self._activations = precision.expert_activations
         self._residual = residual(weights.config.dim)
         self._router = Router(weights, mesh, precision, layer)
         slots = weights.config.moe.num_experts // mesh.n_devices
@@ -35,7 +36,7 @@ class MoE:
     def forward_prefill(self, x_TD: ttnn.Tensor) -> ttnn.Tensor:
         """Normed [1, 1, T/n, D] -> [1, 1, T/n, D], each chip 1/n of the rows, in DRAM. Frees x."""
         row_weights = self._router.forward_prefill(x_TD)
-        rounded = ttnn.typecast(x_TD, ttnn.bfloat8_b)
+        rounded = ttnn.typecast(x_TD, self._activations)
         ttnn.deallocate(x_TD)
         all_TD = self._mesh.gather_rows(rounded)
         outs = (expert.forward_prefill(all_TD) for expert in self._experts)

@@ -1,4 +1,4 @@
-"""The two precision presets. Nothing else chooses a dtype or a math fidelity."""
+"""The two precision presets: dtypes and math fidelities of all that is stored and multiplied."""
 
 from dataclasses import dataclass
 
@@ -20,21 +20,25 @@ HIFI4 = _kernel(ttnn.MathFidelity.HiFi4, fp32_accumulation=True)
 
 @dataclass(frozen=True)
 class Precision:
-    """Dtypes of what is stored and fidelities of what is computed. Activations between operations are bf16.
+    """Dtypes of what is stored and fidelities of what is computed.
 
-    The router is the same in both presets, bf16 weight and float32 logits: its choice decides everything after it.
+    Activations are bf16, but for what goes into a matmul of prefill, which has its weight's dtype (minimal_matmul wants
+    one for both), and the experts' hidden activations. The router is the same in both presets, bf16 weight and float32
+    logits: its choice decides everything after it.
     """
 
     name: str
     attention_weights: ttnn.DataType  # wqkv and wo
     lm_head_weights: ttnn.DataType
     expert_weights: ttnn.DataType
+    expert_activations: ttnn.DataType  # input of prefill's expert matmuls, and what silu(w1 x) * w3 x is rounded to
     kv_cache: ttnn.DataType
     attention: ttnn.WormholeComputeKernelConfig
     lm_head: ttnn.WormholeComputeKernelConfig
     experts: ttnn.WormholeComputeKernelConfig = LOFI
     router: ttnn.WormholeComputeKernelConfig = HIFI4
     norm: ttnn.WormholeComputeKernelConfig = HIFI4
+    row_selection: ttnn.WormholeComputeKernelConfig = HIFI4  # a product with 0s and 1s must give the row's own bits
 
 
 PERFORMANCE = Precision(
@@ -42,6 +46,7 @@ PERFORMANCE = Precision(
     attention_weights=ttnn.bfloat8_b,
     lm_head_weights=ttnn.bfloat8_b,
     expert_weights=ttnn.bfloat8_b,
+    expert_activations=ttnn.bfloat8_b,
     kv_cache=ttnn.bfloat8_b,
     attention=HIFI2,
     lm_head=HIFI2,
@@ -50,6 +55,7 @@ ACCURACY = Precision(
     name="accuracy",
     attention_weights=ttnn.bfloat16,
     lm_head_weights=ttnn.bfloat16,
+    expert_activations=ttnn.bfloat8_b,
     expert_weights=ttnn.bfloat8_b,  # experts and KV stay bfp8: in bf16 they would not fit
     kv_cache=ttnn.bfloat8_b,
     attention=HIFI4,

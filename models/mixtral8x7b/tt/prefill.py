@@ -1,7 +1,7 @@
 """Lays prompts out for prefill: how long a pass is, and the tensors that one chunk of it needs."""
 
 from collections.abc import Sequence
-from math import lcm
+from math import gcd, lcm
 
 import torch
 import ttnn
@@ -14,19 +14,15 @@ from models.mixtral8x7b.tt.steps import PrefillChunk
 
 SMALL_BUCKETS = (128, 256, 512)  # few lengths, so few programs; above them multiples of LARGE_BUCKET
 LARGE_BUCKET = 1024
-MAX_PASS_TOKENS = 16384  # tokens of all users together in one pass; activations take 0.56 GB of a chip at full size
+MAX_PASS_TOKENS = 16384  # tokens of all users together in one pass; activations take 0.64 GB of a chip at full size
 SKIP = -1  # entry of a fill table for positions beyond a user's blocks: keys and values of padding are thrown away
 
 
 def bucket(length: int, n_users: int, n_devices: int) -> int:
     """The padded length of a pass: at least `length`, and rows that divide over the chips in whole tiles."""
-    unit = lcm(SMALL_BUCKETS[0], n_devices * TILE // _common(n_devices * TILE, n_users))
+    unit = lcm(SMALL_BUCKETS[0], n_devices * TILE // gcd(n_devices * TILE, n_users))
     fitting = [size for size in SMALL_BUCKETS if size >= length and size % unit == 0]
     return fitting[0] if fitting else -(-length // lcm(LARGE_BUCKET, unit)) * lcm(LARGE_BUCKET, unit)
-
-
-def _common(a: int, b: int) -> int:
-    return a * b // lcm(a, b)
 
 
 def passes(prompts: Sequence[Prompt], n_devices: int, max_tokens: int) -> list[list[Prompt]]:

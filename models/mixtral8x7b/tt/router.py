@@ -4,7 +4,7 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.config import Routing
-from models.mixtral8x7b.tt.layouts import POWER_OF_TWO_TOPK, residual_cores, residual_grid, tiles
+from models.mixtral8x7b.tt.layouts import NARROWEST_TOPK, residual_cores, residual_grid, tiles
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.precision import Precision
 from models.mixtral8x7b.tt.weights import Weights
@@ -119,7 +119,7 @@ class Router:
 
 def padded_experts(num_experts: int) -> int:
     """Columns of the router's weight: a power of two that top-k takes without padding [8: 64]."""
-    return max(POWER_OF_TWO_TOPK, 1 << (num_experts - 1).bit_length())
+    return max(NARROWEST_TOPK, 1 << (num_experts - 1).bit_length())
 
 
 def _padded(gate_DE: torch.Tensor, width: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.sampling import MAX_TOP_K, SamplingParams
-from models.mixtral8x7b.tt.layouts import DECODE_ROWS, POWER_OF_TWO_TOPK
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS, NARROWEST_TOPK
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 
 SEED_RANGE = 1 << 31  # seeds that ttnn takes: below UINT32_MAX, which means "do not seed"
@@ -70,7 +70,7 @@ class Sampler:
 
     def _pad_to_power_of_two(self, logits: ttnn.Tensor) -> ttnn.Tensor:
         """Columns of -inf up to a power of two, which top-k shares out over many cores [4000 -> 4096]. Frees logits."""
-        width = max(POWER_OF_TWO_TOPK, 1 << (self._columns - 1).bit_length())
+        width = max(NARROWEST_TOPK, 1 << (self._columns - 1).bit_length())
         if width == self._columns:
             return logits
         padding = [(0, 0), (0, 0), (0, 0), (0, width - self._columns)]

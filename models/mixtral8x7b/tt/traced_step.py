@@ -8,9 +8,9 @@ from models.mixtral8x7b.tt.mesh import Mesh
 class TracedStep:
     """A step that is recorded once and then replayed, without the host's work for each operation.
 
-    The first call runs it plainly (programs are built), the second records and replays, later ones replay. It reads and
-    writes the same tensors every time, and its temporary tensors keep their addresses: no tensor that lives on may be
-    allocated after the recording.
+    The first call runs it plainly (programs are built), the second records and replays, later ones replay, until
+    `release`; the next call then records anew. It reads and writes the same tensors every time, and its temporary
+    tensors keep their addresses: nothing that lives on may be allocated between the recording and `release`.
     """
 
     def __init__(self, mesh: Mesh, step: Callable[[], None]) -> None:
@@ -29,3 +29,9 @@ class TracedStep:
             self._step()
             ttnn.end_trace_capture(self._device, self._trace, cq_id=0)
         ttnn.execute_trace(self._device, self._trace, cq_id=0, blocking=False)
+
+    def release(self) -> None:
+        """Forgets the recording. Prefill may build programs, whose buffers live on, only then."""
+        if self._trace is not None:
+            ttnn.release_trace(self._device, self._trace)
+            self._trace = None

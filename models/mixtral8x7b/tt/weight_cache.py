@@ -55,7 +55,7 @@ class CheckpointWeights:
         layout: ttnn.Layout = ttnn.TILE_LAYOUT,
         memory_config: ttnn.MemoryConfig = ttnn.DRAM_MEMORY_CONFIG,
     ) -> ttnn.Tensor:
-        host = self._cached(name, dtype)
+        host = self._cached(name, self._mesh.local_shape(shape, placement), dtype, layout)
         if host is None:
             value = make(self._checkpoint.tensor)
             if tuple(value.shape) != shape:
@@ -71,35 +71,35 @@ class CheckpointWeights:
             temporary.write_text(json.dumps(self._identity | {"files": self._files}, indent=1, sort_keys=True) + "\n")
             temporary.replace(self._folder / MANIFEST)
 
-    def _cached(self, name: str, dtype: ttnn.DataType) -> ttnn.Tensor | None:
+    def _cached(self, name: str, shape: list[int], dtype: ttnn.DataType, layout: ttnn.Layout) -> ttnn.Tensor | None:
+        """The tensor of a file that the manifest names and that is what is wanted; None where it must be made again."""
         if self._folder is None:
             return None
         file = self._folder / _file_name(name, dtype)
         if file.name not in self._files or not file.is_file() or file.stat().st_size != self._files[file.name]:
             return None
         try:
-            return ttnn.load_tensor(str(file))
-        except RuntimeError:  # damaged: made again, as one that is gone
+            host = ttnn.load_tensor(str(file))
+        except (RuntimeError, MemoryError):  # damaged
             return None
+        is_wanted = (list(host.shape), host.dtype, host.layout) == (shape, dtype, layout)
+        return host if is_wanted else None
 
     def _store(self, name: str, dtype: ttnn.DataType, host: ttnn.Tensor) -> None:
         if self._folder is None:
             return
         file = self._folder / _file_name(name, dtype)
-        ttnn.dump_tensor(str(file), host)
-        self._files[file.name] = file.stat().st_size
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            ttnn.dump_tensor(str(file), host)
+            self._files[file.name] = file.stat().st_size
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the weight cache {self._folder} is not writable ({error}); set MIXTRAL_CACHE_PATH to a folder that is"
+            ) from error
         self._has_new_files = True
 
     def _read_manifest(self, folder: Path) -> dict[str, int]:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / f"writable.{os.getpid()}"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise CheckpointError(
-                f"the weight cache {folder} is not writable ({error}); set MIXTRAL_CACHE_PATH to a folder that is"
-            ) from error
         file = folder / MANIFEST
         if not file.is_file():
             return {}
