@@ -85,3 +85,8 @@ def hf_config(config: MixtralConfig) -> dict:
         "rope_theta": config.rope_theta,
         "sliding_window": config.sliding_window,
     }
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file of a directory."""
+    return {file.name: file.read_bytes() for file in sorted(directory.iterdir())}

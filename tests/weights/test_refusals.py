@@ -1,0 +1,157 @@
+"""What the repack and the reading of its output refuse: one clear error each, and nothing left behind or lost."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.mixtral8x7b.repack import repack
+from models.mixtral8x7b.repacked import RepackedCheckpoint
+from models.mixtral8x7b.weights import CheckpointError
+from tests.tiny_models import contents, random_model, small_config, write_consolidated
+
+
+def rewrite(source: Path, change) -> None:
+    """Puts all keys through `change` (a function on the dictionary) and writes them as one file."""
+    tensors = {}
+    for file in sorted(source.glob("*.pt")):
+        tensors |= torch.load(file, weights_only=True)
+        file.unlink()
+    change(tensors)
+    torch.save(tensors, source / "consolidated.00.pt")
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def set_nan(tensors: dict) -> None:
+    tensors["layers.1.block_sparse_moe.w3"][5, 7] = float("nan")
+
+
+class Evil:
+    """Unpickled without care, it runs code: it makes a folder named `pwned` where the test runs."""
+
+    def __reduce__(self):
+        return os.mkdir, ("pwned",)
+
+
+BAD_SOURCES = {
+    "missing folder": (lambda s: s.rename(s.with_name("elsewhere")), "is not a directory"),
+    "empty folder": (lambda s: [f.unlink() for f in s.iterdir()], "neither params.json nor config.json"),
+    "no weights": (lambda s: [f.unlink() for f in s.glob("*.pt")], "has no weights; expected consolidated"),
+    "truncated file": (lambda s: truncate(s / "consolidated.02.pt"), "consolidated.02.pt cannot be read"),
+    "not a checkpoint": (lambda s: (s / "consolidated.01.pt").write_text("hello"), "consolidated.01.pt cannot be read"),
+    "a file gone": (lambda s: (s / "consolidated.01.pt").unlink(), "misses [0-9]+ of its keys: layers.0"),
+    "a layer gone": (
+        lambda s: rewrite(s, lambda t: [t.pop(k) for k in list(t) if k.startswith("layers.1.")]),
+        r"misses 10 of its keys: layers.1.attention.wk.weight",
+    ),
+    "unknown key": (lambda s: rewrite(s, lambda t: t.update(extra=t["norm.weight"])), "unknown 1 of its keys: extra"),
+    "wrong shape": (
+        lambda s: rewrite(s, lambda t: t.update({"norm.weight": torch.ones(63)})),
+        r"norm.weight has shape \[63\]; \[64\] expected",
+    ),
+    "experts missing": (
+        lambda s: rewrite(s, lambda t: t.update({"layers.0.block_sparse_moe.w1": torch.ones(96 * 3, 64)})),
+        r"layers.0.block_sparse_moe.w1 has shape \[288, 64\]; \[384, 64\] expected",
+    ),
+    "integers": (
+        lambda s: rewrite(s, lambda t: t.update({"norm.weight": torch.ones(64, dtype=torch.int64)})),
+        "norm.weight is torch.int64",
+    ),
+    "NaN": (lambda s: rewrite(s, set_nan), "layers.1.block_sparse_moe.w3 holds NaN"),
+    "not JSON": (lambda s: (s / "params.json").write_text("{"), "params.json is not readable as JSON"),
+    "wrong type": (
+        lambda s: (s / "params.json").write_text(json.dumps(small_config().to_params() | {"dim": "64"})),
+        "dim is '64'; expected a whole number",
+    ),
+    "code in a file": (lambda s: torch.save({"x": Evil()}, s / "consolidated.00.pt"), "consolidated.00.pt cannot be"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), BAD_SOURCES.values(), ids=BAD_SOURCES)
+def test_a_bad_source_is_named_and_nothing_is_left(
+    source: Path, tmp_path: Path, monkeypatch, damage, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    damage(source)
+    with pytest.raises(CheckpointError, match=message):
+        repack(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_key_in_two_files_is_refused(source: Path, tmp_path: Path) -> None:
+    one = torch.load(source / "consolidated.00.pt", weights_only=True)
+    torch.save(one, source / "consolidated.07.pt")
+    with pytest.raises(CheckpointError, match=r"consolidated.07.pt holds .* which an earlier file holds too"):
+        repack(source, tmp_path / "out")
+
+
+def test_a_failure_leaves_an_earlier_repack_as_it_was(source: Path, tmp_path: Path) -> None:
+    """NaN of the same file sizes, so only the content tells that the source went bad."""
+    repack(source, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    for file in source.glob("*.pt"):
+        tensors = torch.load(file, weights_only=True)
+        torch.save({k: torch.full_like(v, float("nan")) for k, v in tensors.items()}, file)
+    with pytest.raises(CheckpointError, match="NaN"):
+        repack(source, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
+def test_another_checkpoint_of_the_same_file_sizes_is_not_written_over(source: Path, tmp_path: Path) -> None:
+    repack(source, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    shutil.rmtree(source)
+    write_consolidated(random_model(small_config(), seed=1), source)
+    with pytest.raises(CheckpointError, match="holds another repacked checkpoint"):
+        repack(source, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
+def test_output_folders_that_are_refused(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("do not lose me")
+    with pytest.raises(CheckpointError, match=r"holds something else \(thesis.txt"):
+        repack(source, out)
+    assert contents(out) == {"thesis.txt": b"do not lose me"}
+    repack(source, tmp_path / "base")
+    with pytest.raises(CheckpointError, match="holds another repacked checkpoint"):
+        repack(source, tmp_path / "base", "instruct")
+    with pytest.raises(CheckpointError, match="is a file; expected a folder"):
+        repack(source, out / "thesis.txt")
+    with pytest.raises(CheckpointError, match="cannot write to"):
+        repack(source, out / "thesis.txt" / "below")
+
+
+def test_an_interrupted_repack_is_taken_up_again(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".partial").mkdir()
+    (out / ".partial" / ".tmpX").write_bytes(b"half")
+    repack(source, out)
+    assert not (out / ".partial").exists()
+    RepackedCheckpoint(out).tensor("layers.0.attention.wq.weight")
+
+
+def test_reading_a_directory_that_is_not_repacked_gives_the_command(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"not a repacked checkpoint .* scripts/repack_weights.py <path"):
+        RepackedCheckpoint(source)
+    repack(source, tmp_path / "out")
+    (tmp_path / "out" / "layers.01.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="layers.01.safetensors.* cannot be read"):
+        RepackedCheckpoint(tmp_path / "out").tensor("layers.1.ffn_norm.weight")
+    (tmp_path / "out" / "manifest.json").write_text('{"format_version": 99}')
+    with pytest.raises(CheckpointError, match="format version 99; expected 1"):
+        RepackedCheckpoint(tmp_path / "out")
+    manifest = {"format_version": 1, "flavour": "base", "form": "hf", "source": {}, "tensors": {}}
+    for damaged in ("{", json.dumps(manifest | {"tensors": ["x"]}), json.dumps(manifest | {"flavour": 7})):
+        (tmp_path / "out" / "manifest.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match="is damaged"):
+            RepackedCheckpoint(tmp_path / "out")
