@@ -1,4 +1,4 @@
-# make demo: 32 answers from the tiny checkpoint.  make test: everything that CI runs.  make test-full: every demo id too.
+# make demo: 32 answers from the tiny checkpoint.  make test: everything that CI runs.  make test-full: every demo id and the long tests too.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
 PYTHON = .venv/bin/python
 # Tests mean the same everywhere: no checkpoint, cache or target of the user's.
@@ -12,7 +12,7 @@ demo: setup
 	@$(PYTHON) -m demo
 
 test: lint
-	@$(PYTEST) --target cpu tests
+	@$(PYTEST) --target cpu --ignore tests/long tests
 	@$(PYTEST) --target cpu demo/demo.py \
 	    "$(PREFILL_DEMO)[wormhole_b0-True-128-general]" "$(PREFILL_DEMO)[wormhole_b0-True-128-instruct]"
 	@$(PYTEST) --target cpu "$(PREFILL_DEMO)[wormhole_b0-True-4k-instruct]" --users 2
@@ -20,7 +20,7 @@ test: lint
 
 test-full: test
 	@$(PYTHON) -m mock_t3000 # fails where the real ttnn is missing: nothing may have been left out
-	@$(PYTEST) --target cpu --durations=0 demo/demo_with_prefill.py
+	@$(PYTEST) --target cpu --durations=0 tests/long demo/demo_with_prefill.py
 
 lint: setup
 	@$(PYTHON) -m ruff check

@@ -7,31 +7,10 @@ import pytest
 import torch
 import ttnn
 
-from models.mixtral8x7b.config import ConfigError, MixtralConfig, MoeConfig, Routing
-from models.mixtral8x7b.paging import Prompt, blocks_for
-from models.mixtral8x7b.sampling import GREEDY
-from models.mixtral8x7b.tt.mesh import Mesh
-from models.mixtral8x7b.tt.model import Mixtral
-from models.mixtral8x7b.tt.precision import PERFORMANCE
-from tests.tt.cases import DEVICES, assert_equal, exact_mesh, random_ids, reference, sliceable_config, weights_of
-
-LENGTHS = (1, 7, 31, 32, 33, 127, 128, 129, 255, 257, 1030)
-
-
-def build(
-    mesh: Mesh, n_users: int = 1, max_context: int = 2048, config: MixtralConfig | None = None, **options
-) -> Mixtral:
-    weights = weights_of(reference(config or sliceable_config()), mesh)
-    model = Mixtral(weights, mesh, PERFORMANCE, n_users * blocks_for(max_context), max_context, **options)
-    model.sampler.set([GREEDY] * 32)
-    return model
-
-
-def scattered_blocks(n_users: int, max_context: int) -> list[list[int]]:
-    """Every user's blocks, taken from all over the pool."""
-    per_user = blocks_for(max_context)
-    order = torch.randperm(n_users * per_user, generator=torch.Generator().manual_seed(7)).tolist()
-    return [order[user * per_user : (user + 1) * per_user] for user in range(n_users)]
+from models.mixtral8x7b.config import ConfigError, MoeConfig, Routing
+from models.mixtral8x7b.paging import Prompt
+from tests.tt.cases import DEVICES, assert_equal, exact_mesh, random_ids, reference, sliceable_config
+from tests.tt.prefill_cases import LENGTHS, PASSES, build, check_prefills, scattered_blocks
 
 
 @pytest.mark.parametrize("n_devices", DEVICES)
@@ -49,52 +28,17 @@ def test_decode_equals_reference(n_devices: int, users: int) -> None:
 
 
 @pytest.mark.parametrize("n_devices", DEVICES)
-def test_prefill_equals_reference(n_devices: int) -> None:
-    with exact_mesh(n_devices) as mesh:
-        model = build(mesh)
-        for length in LENGTHS:
-            ids = random_ids(sliceable_config(), 1, length)
-            logits = model.prefill([Prompt(3, ids[0].tolist(), scattered_blocks(1, 2048)[0])])
-            assert_equal(model.read_logits(logits)[3], reference(sliceable_config())(ids)[0, -1])
+@pytest.mark.parametrize("users", [1, 5])
+@pytest.mark.parametrize("max_pass_tokens", PASSES.values(), ids=PASSES)
+def test_prefill_equals_reference_and_decode_goes_on_from_it(n_devices: int, users: int, max_pass_tokens: int) -> None:
+    check_prefills(n_devices, max_pass_tokens, [[length] * users for length in LENGTHS])
 
 
 @pytest.mark.parametrize("n_devices", DEVICES)
-@pytest.mark.parametrize(
-    "lengths",
-    [(5, 64, 65, 100, 1), (31, 32, 33, 7, 127), (129, 255, 128, 257, 256), tuple(range(1, 128, 4))],
-    ids=["5 short", "5 of a tile", "5 long", "32"],
-)
-def test_users_of_different_lengths_prefilled_together_equal_each_alone(n_devices: int, lengths: tuple) -> None:
-    users = len(lengths)
-    prompts = [random_ids(sliceable_config(), 1, length, seed=length) for length in lengths]
-    with exact_mesh(n_devices) as mesh:
-        model = build(mesh, users, 320)
-        rows = [(31 - 7 * user) % 32 for user in range(users)]
-        by_row = dict(zip(rows, prompts, strict=True))
-        placed = zip(rows, prompts, scattered_blocks(users, 320), strict=True)
-        for group in model.passes([Prompt(row, ids[0].tolist(), blocks) for row, ids, blocks in placed]):
-            logits = model.read_logits(model.prefill(group))
-            for prompt in group:
-                assert_equal(logits[prompt.row], reference(sliceable_config())(by_row.pop(prompt.row))[0, -1])
-    assert not by_row
-
-
-@pytest.mark.parametrize("n_devices", DEVICES)
-def test_chunked_prefill_equals_reference_and_decode_goes_on_from_it(n_devices: int) -> None:
-    """Chunks of 256; the text of every length is a beginning of the longest, as causality allows."""
-    lengths = (1, 7, 33, 128, 255, 256, 257, 512, 700, 1030)
-    ids = random_ids(sliceable_config(), 1, max(lengths) + 3)
-    expected = reference(sliceable_config())(ids)[0]
-    with exact_mesh(n_devices) as mesh:
-        model = build(mesh, max_pass_tokens=256)
-        blocks = scattered_blocks(1, 2048)
-        model.state.set_blocks(blocks)
-        for length in lengths:
-            logits = model.prefill([Prompt(0, ids[0, :length].tolist(), blocks[0])])
-            assert_equal(model.read_logits(logits)[0], expected[length - 1])
-            for position in range(length, length + 3):
-                model.state.set_rows([int(ids[0, position])] + [0] * 31, [position] + [-1] * 31)
-                assert_equal(model.read_logits(model.decode_logits())[0], expected[position])
+@pytest.mark.parametrize("max_pass_tokens", PASSES.values(), ids=PASSES)
+def test_32_users_of_all_lengths_prefilled_together_equal_reference(n_devices: int, max_pass_tokens: int) -> None:
+    """32 users of one length, for every length: tests/long."""
+    check_prefills(n_devices, max_pass_tokens, [[LENGTHS[user % len(LENGTHS)] for user in range(32)]])
 
 
 @pytest.mark.parametrize("routing", list(Routing))
