@@ -1,9 +1,11 @@
 """Repacks a published Mixtral for this project: one file per layer, one tensor per expert.
 
     .venv/bin/python scripts/repack_weights.py <path_to_checkpoint_dir> <repacked_output_dir> [--instruct]
+    .venv/bin/python scripts/repack_weights.py --verify <repacked_output_dir>
 
-The checkpoint is a directory with consolidated.NN.pt files or Hugging Face's safetensors, and params.json or
-config.json. Needs torch alone; one layer is in memory at a time.
+The checkpoint is a directory with consolidated.NN.pt files, Hugging Face's safetensors or Mistral's, and params.json or
+config.json. Needs no ttnn; one layer is in memory at a time. A run that was stopped, by whatever, is taken up by
+the next. --verify reads everything and names every file that is not what was written.
 """
 
 import argparse
@@ -12,26 +14,45 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from models.mixtral8x7b.progress import progress_bar
 from models.mixtral8x7b.repack import repack
-from models.mixtral8x7b.weights import CheckpointError
+from models.mixtral8x7b.repacked import RepackedCheckpoint
+from models.mixtral8x7b.weights import CheckpointError, listed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, metavar="path_to_checkpoint_dir")
-    parser.add_argument("output", type=Path, metavar="repacked_output_dir")
+    parser.add_argument("folders", type=Path, nargs="+", metavar="dir", help="source and output; with --verify one")
     parser.add_argument("--instruct", action="store_true", help="the flavour is instruct (default: base)")
+    parser.add_argument("--verify", action="store_true", help="check a repacked directory against its manifest")
     arguments = parser.parse_args()
-
-    def progress(done: int, of: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\rrepacking: {done} of {of} files", end="\n" if done == of else "", file=sys.stderr, flush=True)
-
+    if arguments.verify and (len(arguments.folders) != 1 or arguments.instruct):
+        parser.error("--verify takes the repacked directory alone")
+    if not arguments.verify and len(arguments.folders) != 2:
+        parser.error("expected path_to_checkpoint_dir and repacked_output_dir")
     try:
-        repack(arguments.checkpoint, arguments.output, "instruct" if arguments.instruct else "base", progress)
+        if arguments.verify:
+            _verify(arguments.folders[0])
+        else:
+            source, output = arguments.folders
+            with progress_bar("repacking") as on_progress:
+                repack(source, output, "instruct" if arguments.instruct else "base", on_progress)
+            print(f"repacked into {output}")
     except CheckpointError as error:
         sys.exit(f"repack_weights: {error}")
-    print(f"repacked into {arguments.output}")
+    except KeyboardInterrupt:
+        sys.exit("repack_weights: stopped; run again to go on: finished files are kept")
+
+
+def _verify(folder: Path) -> None:
+    checkpoint = RepackedCheckpoint(folder)
+    with progress_bar("verifying") as on_progress:
+        wrong = checkpoint.wrong(on_progress)
+    for file, tensors in wrong.items():
+        print(f"{folder / file} is wrong: {listed(tensors)}", file=sys.stderr)
+    if wrong:
+        sys.exit(f"repack_weights: {len(wrong)} wrong files; delete them and repack again, which makes only those")
+    print(f"{folder}: all {len(checkpoint.names())} tensors are as written")
 
 
 if __name__ == "__main__":

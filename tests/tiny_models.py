@@ -1,4 +1,4 @@
-"""Small random Mixtrals for tests, in both published forms."""
+"""Small random Mixtrals for tests, in the published forms."""
 
 import json
 from pathlib import Path
@@ -66,6 +66,17 @@ def write_hf(model: Transformer, directory: Path, dtype: torch.dtype = torch.bfl
         save_file({k: v for k, v in tensors.items() if place[k] == name}, directory / name, metadata={"format": "pt"})
     (directory / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": place}))
     (directory / "config.json").write_text(json.dumps(hf_config(model.config)))
+
+
+def write_per_expert(model: Transformer, directory: Path) -> None:
+    """Mistral's later form, in one file."""
+    from safetensors.torch import save_file
+
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = model.state_dict()
+    tensors = {key: value.bfloat16() for key, value in export(Form.PER_EXPERT, model.config, weights.__getitem__)}
+    save_file(tensors, directory / "consolidated.safetensors")
+    (directory / "params.json").write_text(json.dumps(model.config.to_params()))
 
 
 def hf_config(config: MixtralConfig) -> dict:

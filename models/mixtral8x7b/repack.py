@@ -1,9 +1,13 @@
-"""Turns a published checkpoint into the repacked form: one file per layer, one tensor per expert, a manifest."""
+"""Turns a published checkpoint into the repacked form: one file per layer, one tensor per expert, a manifest.
 
-import hashlib
+A layer is written while another thread hashes it, both from the source's mapped pages: no copy is made, and memory
+holds one layer. What a killed run has finished is kept (`repack_journal`).
+"""
+
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,58 +16,59 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.mixtral8x7b.repacked import FLAVOURS, MANIFEST, Manifest
+from models.mixtral8x7b.durable import (
+    BusyError,
+    DiskFullError,
+    check_free_space,
+    exclusive,
+    sync,
+    write_durably,
+    write_text_durably,
+)
+from models.mixtral8x7b.progress import OnProgress, no_progress
+from models.mixtral8x7b.repack_journal import Journal
+from models.mixtral8x7b.repacked import FLAVOURS, hash_of
 from models.mixtral8x7b.source_checkpoint import SourceCheckpoint
 from models.mixtral8x7b.weights import CheckpointError, Placed, global_tensors, layer_tensors
 
-STAGING = ".partial"  # folder in the output where all files are written first
 TOKENIZER = "tokenizer.model"
 
 
-def _no_progress(done: int, of: int) -> None:
-    pass
-
-
-def repack(
-    source: Path, output: Path, flavour: str = "base", progress: Callable[[int, int], None] = _no_progress
-) -> None:
+def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnProgress = no_progress) -> None:
     """Writes the repacked form of `source` to `output`; the same input gives the same bytes.
 
-    One layer is in memory at a time. All files are written to a folder beside their place and moved at the end, the
-    manifest last, so a failure leaves `output` as it was. `progress(done, of)` counts files.
-    Raises CheckpointError for a bad source, and for an output that is not writable or holds something else.
+    Every file is synced to disk before it gets its name. Run again after a kill, a full disk or a source file fetched
+    again, it goes on with the files that are not finished; run again on a finished folder, it writes those that are
+    gone. `on_progress(done, of)` counts files.
+    Raises CheckpointError for a bad source, for an output that is not writable, has too little room, holds something
+    else or is being written by another process.
     """
     if flavour not in FLAVOURS:
         raise CheckpointError(f"flavour is {flavour!r}; expected one of {', '.join(FLAVOURS)}")
     checkpoint = SourceCheckpoint(source)
-    sizes = {file.name: file.stat().st_size for file in checkpoint.files}
-    is_new = _check_output(output, flavour, sizes)
-    parts = list(_parts(checkpoint))
-    tensors: dict[str, dict[str, Any]] = {}
-    staging = output / STAGING
+    if output.exists() and not output.is_dir():
+        raise CheckpointError(f"{output} is a file; expected a folder for the repacked weights")
     try:
-        shutil.rmtree(staging, ignore_errors=True)  # of a repack that was killed
-        staging.mkdir(parents=True)
-        for done, (name, placed) in enumerate(parts):
-            progress(done, len(parts))
-            tensors |= _write_part(checkpoint, placed, staging / name)
-        (staging / "params.json").write_text(
-            json.dumps(checkpoint.config.to_params(), indent=1) + "\n", encoding="utf-8"
-        )
-        if (source / TOKENIZER).is_file():
-            shutil.copyfile(source / TOKENIZER, staging / TOKENIZER)
-        manifest = Manifest(flavour, checkpoint.form, sizes, tensors)
-        (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        _check_same(staging, output)
-        for file in sorted(staging.iterdir(), key=lambda file: file.name == MANIFEST):
-            file.replace(output / file.name)
+        with exclusive(output), ThreadPoolExecutor(1) as hasher:
+            journal = Journal(output, checkpoint, flavour)
+            parts = {name: placed for name, placed in _parts(checkpoint) if not journal.has(name)}
+            check_free_space(output, sum(checkpoint.size_of(placed) for placed in parts.values()))
+            n_files = 1 + checkpoint.config.n_layers
+            for done, (name, placed) in enumerate(parts.items(), start=n_files - len(parts)):
+                on_progress(done, n_files)
+                _write_part(checkpoint, placed, output / name, hasher, journal)
+            params = json.dumps(checkpoint.config.to_params(), indent=1) + "\n"
+            write_text_durably(output / "params.json", params)
+            if (source / TOKENIZER).is_file():
+                write_durably(output / TOKENIZER, lambda to: shutil.copyfile(source / TOKENIZER, to))
+            journal.finish()
+            on_progress(n_files, n_files)
+    except (BusyError, DiskFullError) as error:
+        raise CheckpointError(str(error)) from error
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot write to {output}: {error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        if is_new and output.is_dir() and not any(output.iterdir()):
-            output.rmdir()
-    progress(len(parts), len(parts))
+        raise CheckpointError(
+            f"cannot write to {output}: {error}; run again when this is mended: finished files are kept"
+        ) from error
 
 
 def _parts(checkpoint: SourceCheckpoint) -> Iterator[tuple[str, list[Placed]]]:
@@ -72,50 +77,41 @@ def _parts(checkpoint: SourceCheckpoint) -> Iterator[tuple[str, list[Placed]]]:
         yield f"layers.{n:02d}.safetensors", layer_tensors(checkpoint.config, n)
 
 
-def _write_part(checkpoint: SourceCheckpoint, placed: list[Placed], file: Path) -> dict[str, dict[str, Any]]:
-    """Writes tensors to a file; returns their entries in the manifest."""
-    values, entries = {}, {}
-    for tensor in placed:
-        value = checkpoint.tensor(tensor).contiguous()
-        if not torch.isfinite(value).all():
-            raise CheckpointError(
-                f"{checkpoint.directory}: {tensor.key(checkpoint.form)} holds NaN or infinite numbers; fetch it again"
-            )
-        values[tensor.name] = value
-        entries[tensor.name] = {
-            "file": file.name,
-            "shape": list(value.shape),
-            "dtype": str(value.dtype).removeprefix("torch."),
-            "sha256": _sha256(value),
-        }
-    save_file(values, file)
-    return entries
+def _write_part(
+    checkpoint: SourceCheckpoint, placed: list[Placed], file: Path, hasher: ThreadPoolExecutor, journal: Journal
+) -> None:
+    """Writes tensors to a file, and their entries to the journal before the file gets its name."""
+    with checkpoint.reading() as read:
+        values = {tensor.name: read(tensor).contiguous() for tensor in placed}
+        entries = {tensor.name: hasher.submit(_entry, values[tensor.name], file.name) for tensor in placed}
+
+        def write(temporary: Path) -> None:
+            save_file(values, temporary)
+            sync(temporary)
+            journal.add({tensor.name: _finite(entries[tensor.name].result(), tensor, checkpoint) for tensor in placed})
+
+        try:
+            write_durably(file, write)
+        finally:
+            for entry in entries.values():
+                entry.cancel()
 
 
-def _sha256(value: Tensor) -> str:
-    return hashlib.sha256(value.flatten().view(torch.uint8).numpy().data).hexdigest()
+def _entry(value: Tensor, file: str) -> dict[str, Any] | None:
+    """What the manifest says of a tensor; None if a number in it is not finite."""
+    low, high = torch.aminmax(value)
+    if not (low.isfinite() and high.isfinite()):
+        return None
+    return {
+        "file": file,
+        "shape": list(value.shape),
+        "dtype": str(value.dtype).removeprefix("torch."),
+        "sha256": hash_of(value),
+    }
 
 
-def _check_output(output: Path, flavour: str, sizes: dict[str, int]) -> bool:
-    """Whether the output folder is new; raises CheckpointError if it holds anything but this very repack."""
-    if not output.exists():
-        return True
-    if not output.is_dir():
-        raise CheckpointError(f"{output} is a file; expected a folder for the repacked weights")
-    if (output / MANIFEST).is_file():
-        there = Manifest.read(output)
-        if (there.flavour, there.source) != (flavour, sizes):
-            raise CheckpointError(f"{output} holds another repacked checkpoint; choose another folder or delete it")
-        return False
-    others = [file.name for file in output.iterdir() if file.name != STAGING]
-    if others:
-        raise CheckpointError(f"{output} holds something else ({sorted(others)[0]}, ...); choose an empty folder")
-    return False
-
-
-def _check_same(staging: Path, output: Path) -> None:
-    """Raises CheckpointError if what has been written differs from a repack that is there already."""
-    for name in (MANIFEST, "params.json"):
-        there = output / name
-        if there.is_file() and there.read_bytes() != (staging / name).read_bytes():
-            raise CheckpointError(f"{output} holds another repacked checkpoint; choose another folder or delete it")
+def _finite(entry: dict[str, Any] | None, tensor: Placed, checkpoint: SourceCheckpoint) -> dict[str, Any]:
+    if entry is None:
+        key = tensor.key(checkpoint.form)
+        raise CheckpointError(f"{checkpoint.directory}: {key} holds NaN or infinite numbers; fetch it again")
+    return entry

@@ -5,6 +5,8 @@ tokenizer.model          where the source had one
 globals.safetensors      embedding, final norm, LM head
 layers.NN.safetensors    one file per layer, one tensor per expert
 manifest.json            written last: format version, flavour, source files, every tensor's file, shape, dtype, hash
+
+While it is being written `unfinished.json` stands in the manifest's place (`repack_journal`).
 """
 
 import hashlib
@@ -14,13 +16,15 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
+from models.mixtral8x7b.progress import OnProgress, no_progress
 from models.mixtral8x7b.weights import CheckpointError, Form, Placed, all_tensors, check_keys
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 FLAVOURS = ("base", "instruct")
 REPACK_COMMAND = ".venv/bin/python scripts/repack_weights.py <path_to_checkpoint_dir> <repacked_output_dir>"
@@ -30,7 +34,7 @@ REPACK_COMMAND = ".venv/bin/python scripts/repack_weights.py <path_to_checkpoint
 class Manifest:
     flavour: str  # one of FLAVOURS
     form: Form  # of the source; the table of weights says which tensors it stores transposed
-    source: dict[str, int]  # file name -> bytes
+    source: dict[str, dict[str, Any]]  # file name -> bytes, sampled_sha256
     tensors: dict[str, dict[str, Any]]  # name -> file, shape, dtype, sha256 of its bytes
 
     def __post_init__(self) -> None:
@@ -68,6 +72,11 @@ class Manifest:
         )
 
 
+def hash_of(tensor: Tensor) -> str:
+    """The manifest's sha256: of a contiguous tensor's bytes."""
+    return hashlib.sha256(tensor.flatten().view(torch.uint8).numpy().data).hexdigest()
+
+
 class RepackedCheckpoint:
     """A repacked directory, opened: its configuration and its tensors, read one at a time from memory-mapped files.
 
@@ -99,6 +108,32 @@ class RepackedCheckpoint:
 
     def n_parameters(self) -> int:
         return sum(prod(tensor["shape"]) for tensor in self.manifest.tensors.values())
+
+    def wrong(self, on_progress: OnProgress = no_progress) -> dict[str, list[str]]:
+        """Reads everything: file -> its tensors that are not what the manifest says. `on_progress` counts files.
+
+        The manifest itself and params.json are checked when the directory is opened.
+        """
+        names: dict[str, list[str]] = {}
+        for name, entry in self.manifest.tensors.items():
+            names.setdefault(entry["file"], []).append(name)
+        found = {}
+        for done, (file, tensors) in enumerate(sorted(names.items())):
+            on_progress(done, len(names))
+            wrong = [name for name in tensors if not self._is_right(name)]
+            if wrong:
+                found[file] = wrong
+        on_progress(len(names), len(names))
+        return found
+
+    def _is_right(self, name: str) -> bool:
+        entry = self.manifest.tensors[name]
+        try:
+            stored = self._stored(name)
+        except CheckpointError:
+            return False
+        described = [list(stored.shape), str(stored.dtype).removeprefix("torch.")]
+        return described == [entry["shape"], entry["dtype"]] and hash_of(stored) == entry["sha256"]
 
     def tensor(self, name: str) -> Tensor:
         """The tensor as [out, in] (a transposed view where it is stored otherwise), dtype as stored."""

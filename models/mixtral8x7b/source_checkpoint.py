@@ -1,19 +1,40 @@
-"""Reads a published Mixtral, a tensor at a time: Mistral's consolidated.NN.pt files or Hugging Face's safetensors.
+"""Reads a published Mixtral, a tensor at a time.
 
-Files are memory-mapped, so a tensor costs memory only while it is used, and no code in them is ever executed.
+    consolidated.NN.pt                    Mistral's first release: the experts of a layer stacked
+    model*.safetensors                    Hugging Face's, with model.safetensors.index.json where there are several
+    consolidated*.safetensors             Mistral's later files: one tensor per expert
+
+The keys tell the form (`weights.Form`), not the file type. Files are memory-mapped and no code in them is executed.
 """
 
+import hashlib
+import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
-from models.mixtral8x7b.weights import CheckpointError, Form, Placed, check_keys, source_shapes, take
+from models.mixtral8x7b.weights import CheckpointError, Placed, check_keys, form_of, listed, source_shapes, take
 
-PATTERNS = {Form.CONSOLIDATED: "consolidated.*.pt", Form.HF: "*.safetensors"}
+INDEX = "model.safetensors.index.json"
+PATTERNS = ("consolidated.*.pt", "model*.safetensors", "consolidated*.safetensors")  # the first that is there
+SAMPLE_BYTES = 1 << 20
+ReadPlaced = Callable[[Placed], Tensor]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    file: Path
+    shape: tuple[int, ...]
+    dtype: torch.dtype
 
 
 class SourceCheckpoint:
@@ -30,69 +51,119 @@ class SourceCheckpoint:
         except ConfigError as error:
             raise CheckpointError(str(error)) from error
         self.directory = directory
-        self.form, self.files = _weight_files(directory)
-        self._readers: dict[str, Callable[[], Tensor]] = {}
+        self.files = _weight_files(directory)
+        self._stored: dict[str, _Stored] = {}
         for file in self.files:
-            for key, reader in _READ[self.form](file).items():
-                if key in self._readers:
-                    raise CheckpointError(f"{file} holds {key}, which an earlier file holds too; remove one of them")
-                self._readers[key] = reader
+            for key, tensor in _tensors(file).items():
+                if key in self._stored:
+                    other = self._stored[key].file.name
+                    raise CheckpointError(f"{file} holds {key}, which {other} holds too; remove one of them")
+                self._stored[key] = _Stored(file, tuple(tensor.shape), tensor.dtype)
+        self.form = form_of(self._stored)
+        self._check()
+
+    def size_of(self, tensors: Iterable[Placed]) -> int:
+        """Bytes."""
+        return sum(
+            prod(tensor.weight.shape(self.config)) * self._stored[tensor.key(self.form)].dtype.itemsize
+            for tensor in tensors
+        )
+
+    def identity(self) -> dict[str, dict[str, Any]]:
+        """Of each file its bytes and a hash of samples: two checkpoints of one model agree in all sizes."""
+        return {file.name: {"bytes": file.stat().st_size, "sampled_sha256": _sampled(file)} for file in self.files}
+
+    @contextmanager
+    def reading(self) -> Iterator[ReadPlaced]:
+        """Yields a function that gives one of our tensors (see `weights.take`), dtype as stored.
+
+        Tensors are views of mapped files, and what has been read of a file counts as this process's memory until the
+        last of its tensors is gone: read a layer in one `reading`, and let no tensor outlive it.
+        """
+        opened: dict[Path, dict[str, Tensor]] = {}
+
+        def read(key: str) -> Tensor:
+            file = self._stored[key].file
+            if file not in opened:
+                opened[file] = _tensors(file)
+            return opened[file][key]
+
+        try:
+            yield lambda tensor: take(tensor, self.form, self.config, read)
+        finally:
+            opened.clear()
+
+    def _check(self) -> None:
+        names = f"{self.directory} ({len(self.files)} x {_pattern(self.files[0])})"
         shapes = source_shapes(self.config, self.form)
-        names = f"{directory} ({len(self.files)} x {PATTERNS[self.form]})"
-        check_keys(self._readers, shapes, names)
-        self._shapes = shapes
-
-    def tensor(self, tensor: Placed) -> Tensor:
-        """One of our tensors (see `weights.take`), dtype as stored."""
-        return take(tensor, self.form, self.config, self._read)
-
-    def _read(self, key: str) -> Tensor:
-        value, shape = self._readers[key](), self._shapes[key]
-        if tuple(value.shape) != shape:
-            raise CheckpointError(
-                f"{self.directory}: {key} has shape {list(value.shape)}; {list(shape)} expected by the configuration"
-            )
-        if not value.is_floating_point():
-            raise CheckpointError(f"{self.directory}: {key} is {value.dtype}; expected floating-point numbers")
-        return value
+        check_keys(self._stored, shapes, names)
+        for key, stored in self._stored.items():
+            if stored.shape != shapes[key]:
+                raise CheckpointError(
+                    f"{self.directory}: {key} has shape {list(stored.shape)}; {list(shapes[key])} expected by the "
+                    "configuration"
+                )
+            if not stored.dtype.is_floating_point:
+                raise CheckpointError(f"{self.directory}: {key} is {stored.dtype}; expected floating-point numbers")
 
 
-def _weight_files(directory: Path) -> tuple[Form, list[Path]]:
-    for form, pattern in PATTERNS.items():
-        files = sorted(file for file in directory.glob(pattern) if not _is_mistrals_single_file(file))
+def _weight_files(directory: Path) -> list[Path]:
+    for pattern in PATTERNS:
+        files = sorted(directory.glob(pattern))
         if files:
-            return form, files
-    raise CheckpointError(f"{directory} has no weights; expected {' or '.join(PATTERNS.values())}")
+            return _indexed(directory, files) if pattern.startswith("model") else files
+    raise CheckpointError(f"{directory} has no weights; expected {' or '.join(PATTERNS)}")
 
 
-def _is_mistrals_single_file(file: Path) -> bool:
-    """Mistral puts consolidated.safetensors, other names for the same weights, beside the HF files."""
-    return file.name.startswith("consolidated") and file.suffix == ".safetensors"
+def _indexed(directory: Path, files: list[Path]) -> list[Path]:
+    """The files that Hugging Face's index names, if there is one."""
+    index = directory / INDEX
+    if not index.is_file():
+        return files
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} cannot be read ({error!r}); fetch it again") from error
+    missing = names - {file.name for file in files}
+    if missing:
+        raise CheckpointError(f"{directory} misses {len(missing)} of its files: {listed(missing)}; fetch them")
+    return [file for file in files if file.name in names]
 
 
-def _read_pt(file: Path) -> dict[str, Callable[[], Tensor]]:
+def _sampled(file: Path) -> str:
+    """sha256 of SAMPLE_BYTES at the start, in the middle and at the end."""
+    size, digest = file.stat().st_size, hashlib.sha256()
+    with file.open("rb") as opened:
+        for start in (0, size // 2, max(0, size - SAMPLE_BYTES)):
+            opened.seek(start)
+            digest.update(opened.read(SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def _pattern(file: Path) -> str:
+    return next(pattern for pattern in PATTERNS if file.match(pattern))
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    """All tensors of a file, mapped: nothing is read yet."""
+    return _tensors_of_pt(file) if file.suffix == ".pt" else _tensors_of_safetensors(file)
+
+
+def _tensors_of_pt(file: Path) -> dict[str, Tensor]:
     try:
         tensors = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        if isinstance(error, pickle.UnpicklingError):
-            raise CheckpointError(f"{file} cannot be read: it holds more than tensors, or is damaged") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{file} cannot be read: it holds more than tensors, or is damaged") from error
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
         raise CheckpointError(f"{file} cannot be read; it may be truncated, fetch it again") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CheckpointError(f"{file} does not hold a dictionary of tensors; expected Mistral's consolidated weights")
-    return {key: (lambda value=value: value) for key, value in tensors.items()}  # type: ignore[misc]
+    return tensors
 
 
-def _read_safetensors(file: Path) -> dict[str, Callable[[], Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
+def _tensors_of_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         opened = safe_open(file, framework="pt")
+        return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} cannot be read ({error}); it may be truncated, fetch it again") from error
-    return {key: (lambda key=key: opened.get_tensor(key)) for key in opened.keys()}  # type: ignore[misc]  # noqa: SIM118
-
-
-_READ: dict[Form, Callable[[Path], dict[str, Callable[[], Tensor]]]] = {
-    Form.CONSOLIDATED: _read_pt,
-    Form.HF: _read_safetensors,
-}

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from models.mixtral8x7b.repack import repack
-from models.mixtral8x7b.repacked import MANIFEST
+from models.mixtral8x7b.repacked import FORMAT_VERSION, MANIFEST
 from models.mixtral8x7b.weights import CheckpointError
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
@@ -16,11 +16,11 @@ NAMES = {"base": "mixtral-tiny", "instruct": "mixtral-tiny-instruct"}
 def tiny_checkpoint(flavour: str, user_cache: Path) -> Path:
     """The repacked directory of a flavour, "base" or "instruct".
 
-    The folder's name carries a hash of the source, so another checkpoint is never taken for it; it appears whole, so
-    two processes may ask at once.
+    The folder's name carries a hash of the source and of the form's version, so nothing else is ever taken for it; it
+    appears whole, so two processes may ask at once.
     """
     source = CHECKPOINTS / NAMES[flavour]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(bytes([FORMAT_VERSION]))
     for file in sorted(source.iterdir()):
         digest.update(file.name.encode() + file.read_bytes())
     folder = user_cache / f"{source.name}-{digest.hexdigest()[:12]}"

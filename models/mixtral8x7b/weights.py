@@ -1,6 +1,7 @@
-"""The one table of weight names, and how the three forms of a checkpoint differ.
+"""The one table of weight names, and how the forms of a checkpoint differ.
 
     name           ours, in the repacked form and in the reference: Mistral's names, one tensor per expert
+    per expert     Mistral's later files: the same as ours
     consolidated   Mistral's consolidated.NN.pt: the experts of a layer stacked on rows, w2 transposed
     hf             Hugging Face's safetensors: one tensor per expert, rotary rows in half-split order
 
@@ -8,7 +9,7 @@ A matrix of ours is [out, in]; its rotary rows (wq, wk) are in interleaved order
 an expert. Whoever reads, writes or checks weights does it by this table.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,9 +24,10 @@ class CheckpointError(Exception):
 
 
 class Form(Enum):
-    """The two forms in which Mixtral is published."""
+    """The forms in which Mixtral is published."""
 
     CONSOLIDATED = "consolidated"
+    PER_EXPERT = "per expert"
     HF = "hf"
 
 
@@ -43,7 +45,8 @@ class Weight:
         return "{e}" in self.name
 
     def key(self, form: Form, n: int, e: int) -> str:
-        return (self.hf if form is Form.HF else self.consolidated).format(n=n, e=e)
+        keys = {Form.HF: self.hf, Form.CONSOLIDATED: self.consolidated, Form.PER_EXPERT: self.name}
+        return keys[form].format(n=n, e=e)
 
 
 def _experts(w: str, shape: Callable[[MixtralConfig], tuple[int, ...]], transposed_in: Form | None = None) -> Weight:
@@ -145,6 +148,13 @@ def layer_tensors(config: MixtralConfig, n: int) -> list[Placed]:
 
 def all_tensors(config: MixtralConfig) -> list[Placed]:
     return global_tensors() + [t for n in range(config.n_layers) for t in layer_tensors(config, n)]
+
+
+def form_of(keys: Collection[str]) -> Form:
+    """The form whose keys these are, by the first names that only one form has."""
+    if any(key.startswith(("model.", "lm_head.")) for key in keys):
+        return Form.HF
+    return Form.CONSOLIDATED if any("block_sparse_moe" in key for key in keys) else Form.PER_EXPERT
 
 
 def source_shapes(config: MixtralConfig, form: Form) -> dict[str, tuple[int, ...]]:

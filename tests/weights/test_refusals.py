@@ -63,7 +63,6 @@ BAD_SOURCES = {
         lambda s: rewrite(s, lambda t: t.update({"norm.weight": torch.ones(64, dtype=torch.int64)})),
         "norm.weight is torch.int64",
     ),
-    "NaN": (lambda s: rewrite(s, set_nan), "layers.1.block_sparse_moe.w3 holds NaN"),
     "not JSON": (lambda s: (s / "params.json").write_text("{"), "params.json is not readable as JSON"),
     "wrong type": (
         lambda s: (s / "params.json").write_text(json.dumps(small_config().to_params() | {"dim": "64"})),
@@ -88,20 +87,22 @@ def test_a_bad_source_is_named_and_nothing_is_left(
 def test_a_key_in_two_files_is_refused(source: Path, tmp_path: Path) -> None:
     one = torch.load(source / "consolidated.00.pt", weights_only=True)
     torch.save(one, source / "consolidated.07.pt")
-    with pytest.raises(CheckpointError, match=r"consolidated.07.pt holds .* which an earlier file holds too"):
+    with pytest.raises(CheckpointError, match=r"consolidated.07.pt holds .* which consolidated.00.pt holds too"):
         repack(source, tmp_path / "out")
 
 
-def test_a_failure_leaves_an_earlier_repack_as_it_was(source: Path, tmp_path: Path) -> None:
-    """NaN of the same file sizes, so only the content tells that the source went bad."""
-    repack(source, tmp_path / "out")
-    before = contents(tmp_path / "out")
-    for file in source.glob("*.pt"):
-        tensors = torch.load(file, weights_only=True)
-        torch.save({k: torch.full_like(v, float("nan")) for k, v in tensors.items()}, file)
-    with pytest.raises(CheckpointError, match="NaN"):
+def test_numbers_that_are_not_finite_are_named_and_what_is_finished_serves_the_mended_source(
+    source: Path, tmp_path: Path
+) -> None:
+    good = contents(source)
+    rewrite(source, set_nan)
+    with pytest.raises(CheckpointError, match="layers.1.block_sparse_moe.w3 holds NaN or infinite numbers; fetch it"):
         repack(source, tmp_path / "out")
-    assert contents(tmp_path / "out") == before
+    assert sorted(contents(tmp_path / "out")) == ["globals.safetensors", "layers.00.safetensors", "unfinished.json"]
+    for name, content in good.items():
+        (source / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match="out holds another checkpoint; choose another folder or delete it"):
+        repack(source, tmp_path / "out")
 
 
 def test_another_checkpoint_of_the_same_file_sizes_is_not_written_over(source: Path, tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_another_checkpoint_of_the_same_file_sizes_is_not_written_over(source: P
     before = contents(tmp_path / "out")
     shutil.rmtree(source)
     write_consolidated(random_model(small_config(), seed=1), source)
-    with pytest.raises(CheckpointError, match="holds another repacked checkpoint"):
+    with pytest.raises(CheckpointError, match="holds another checkpoint"):
         repack(source, tmp_path / "out")
     assert contents(tmp_path / "out") == before
 
@@ -122,22 +123,12 @@ def test_output_folders_that_are_refused(source: Path, tmp_path: Path) -> None:
         repack(source, out)
     assert contents(out) == {"thesis.txt": b"do not lose me"}
     repack(source, tmp_path / "base")
-    with pytest.raises(CheckpointError, match="holds another repacked checkpoint"):
+    with pytest.raises(CheckpointError, match="holds another checkpoint"):
         repack(source, tmp_path / "base", "instruct")
     with pytest.raises(CheckpointError, match="is a file; expected a folder"):
         repack(source, out / "thesis.txt")
     with pytest.raises(CheckpointError, match="cannot write to"):
         repack(source, out / "thesis.txt" / "below")
-
-
-def test_an_interrupted_repack_is_taken_up_again(source: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / ".partial").mkdir()
-    (out / ".partial" / ".tmpX").write_bytes(b"half")
-    repack(source, out)
-    assert not (out / ".partial").exists()
-    RepackedCheckpoint(out).tensor("layers.0.attention.wq.weight")
 
 
 def test_reading_a_directory_that_is_not_repacked_gives_the_command(source: Path, tmp_path: Path) -> None:
@@ -148,9 +139,9 @@ def test_reading_a_directory_that_is_not_repacked_gives_the_command(source: Path
     with pytest.raises(CheckpointError, match="layers.01.safetensors.* cannot be read"):
         RepackedCheckpoint(tmp_path / "out").tensor("layers.1.ffn_norm.weight")
     (tmp_path / "out" / "manifest.json").write_text('{"format_version": 99}')
-    with pytest.raises(CheckpointError, match="format version 99; expected 1"):
+    with pytest.raises(CheckpointError, match="format version 99; expected 2"):
         RepackedCheckpoint(tmp_path / "out")
-    manifest = {"format_version": 1, "flavour": "base", "form": "hf", "source": {}, "tensors": {}}
+    manifest = {"format_version": 2, "flavour": "base", "form": "hf", "source": {}, "tensors": {}}
     for damaged in ("{", json.dumps(manifest | {"tensors": ["x"]}), json.dumps(manifest | {"flavour": 7})):
         (tmp_path / "out" / "manifest.json").write_text(damaged)
         with pytest.raises(CheckpointError, match="is damaged"):

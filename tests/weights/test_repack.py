@@ -14,12 +14,13 @@ import torch
 from models.mixtral8x7b.repack import repack
 from models.mixtral8x7b.repacked import RepackedCheckpoint
 from models.mixtral8x7b.weights import (
+    CheckpointError,
     Form,
     export,
     interleave_rotary_rows,
     split_rotary_rows,
 )
-from tests.tiny_models import contents, write_consolidated, write_hf
+from tests.tiny_models import contents, write_consolidated, write_hf, write_per_expert
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "repack_weights.py"
 
@@ -56,6 +57,31 @@ def test_hf_and_consolidated_agree_but_for_the_orientation_of_w2(model, source: 
         assert same == (".w2." not in name), name
 
 
+def test_mistrals_safetensors_agree_with_both(model, source: Path, tmp_path: Path) -> None:
+    write_per_expert(model, tmp_path / "later")
+    write_hf(model, tmp_path / "hf")
+    (tmp_path / "hf" / "consolidated.safetensors").write_bytes(b"other names for the same weights: never opened")
+    for name in ("source", "later", "hf"):
+        repack(tmp_path / name, tmp_path / f"{name} repacked")
+    a, b, c = (RepackedCheckpoint(tmp_path / f"{name} repacked") for name in ("source", "later", "hf"))
+    for name in a.names():
+        assert torch.equal(a.tensor(name), b.tensor(name)), name
+        assert torch.equal(b.tensor(name), c.tensor(name)), name
+    assert contents(tmp_path / "later repacked").keys() == contents(tmp_path / "source repacked").keys()
+
+
+def test_the_index_says_which_files_count(model, tmp_path: Path) -> None:
+    write_hf(model, tmp_path / "hf")
+    (tmp_path / "hf" / "model-of-something-else.safetensors").write_bytes(b"never opened")
+    repack(tmp_path / "hf", tmp_path / "out")
+    (tmp_path / "hf" / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="hf misses 1 of its files: model-00002-of-00002.safetensors; fetch them"):
+        repack(tmp_path / "hf", tmp_path / "out")
+    (tmp_path / "hf" / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="index.json cannot be read .*; fetch it again"):
+        repack(tmp_path / "hf", tmp_path / "out")
+
+
 def test_same_input_same_bytes_and_a_second_run_changes_nothing(source: Path, tmp_path: Path) -> None:
     for out in ("a", "b", "a"):
         repack(source, tmp_path / out)
@@ -75,8 +101,10 @@ def test_manifest_describes_what_is_there(source: Path, tmp_path: Path) -> None:
 
     repack(source, tmp_path / "out")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["format_version"] == 1
-    assert manifest["source"] == {file.name: file.stat().st_size for file in source.glob("*.pt")}
+    assert manifest["format_version"] == 2
+    assert {name: file["bytes"] for name, file in manifest["source"].items()} == {
+        file.name: file.stat().st_size for file in source.glob("*.pt")
+    }
     checkpoint = RepackedCheckpoint(tmp_path / "out")
     name = "layers.1.feed_forward.experts.3.w2.weight"
     entry, stored = manifest["tensors"][name], checkpoint.tensor(name).T.contiguous()
@@ -116,7 +144,9 @@ def test_script_runs_from_any_directory_without_ttnn(source: Path, tmp_path: Pat
 def test_script_says_one_sentence_for_a_users_mistake(source: Path, tmp_path: Path) -> None:
     (source / "consolidated.01.pt").unlink()
     for arguments, code, message in (
-        ((), 2, "the following arguments are required: path_to_checkpoint_dir, repacked_output_dir"),
+        (("source",), 2, "expected path_to_checkpoint_dir and repacked_output_dir"),
+        (("--verify", "source", "out"), 2, "--verify takes the repacked directory alone"),
+        (("--verify", "source"), 1, "repack_weights: source is not a repacked checkpoint"),
         (("source", "out"), 1, "repack_weights: source (2 x consolidated.*.pt) misses"),
         (("nowhere", "out"), 1, "repack_weights: nowhere is not a directory"),
     ):

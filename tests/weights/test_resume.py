@@ -1,0 +1,162 @@
+"""A repack that is killed, out of room or disturbed: whole files only, nothing redone, the same result.
+
+.venv/bin/python -m pytest tests/weights/test_resume.py
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.mixtral8x7b.durable import exclusive
+from models.mixtral8x7b.repack import repack
+from models.mixtral8x7b.repacked import RepackedCheckpoint
+from models.mixtral8x7b.weights import CheckpointError
+from tests.tiny_models import contents, random_model, small_config, write_consolidated
+from tests.weights.kills import ROOT, inodes, run_with_kills, seconds_of
+
+N_LAYERS = 6
+MB = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`source` and its repacked form `whole`: 6 layers of 27 MB."""
+    folder = tmp_path_factory.mktemp("large")
+    config = small_config(n_layers=N_LAYERS, dim=512, hidden_dim=2048)
+    write_consolidated(random_model(config), folder / "source", n_files=4)
+    repack(folder / "source", folder / "whole")
+    return folder
+
+
+def check_kills(large: Path, out: Path, n_kills: int) -> None:
+    whole = contents(large / "whole")
+
+    def code(to: Path) -> str:
+        return (
+            "from pathlib import Path\nfrom models.mixtral8x7b.repack import repack\n"
+            f"# work\nrepack(Path({str(large / 'source')!r}), Path({str(to)!r}))"
+        )
+
+    finished: dict[str, int] = {}
+
+    def after_kill() -> None:
+        now = inodes(out, "*.safetensors")
+        assert finished.items() <= now.items(), "a finished file was written again"
+        for name in now.keys() - finished.keys():
+            assert (out / name).read_bytes() == whole[name], "a half file has a final name"
+        finished.update(now)
+        assert len(list(out.glob("*.tmp"))) <= 1, "an earlier run's temporary file is still there"
+
+    seconds = seconds_of(code(out.with_name("undisturbed")))
+    n_killed = run_with_kills(code(out), n_kills, 0.7 * seconds, after_kill)
+    assert n_killed >= n_kills / 2
+    assert contents(out) == whole
+    assert finished.items() <= inodes(out, "*.safetensors").items()
+
+
+def test_killed_at_random_points_it_goes_on_and_ends_the_same(large: Path, tmp_path: Path) -> None:
+    """20 kills: tests/long."""
+    check_kills(large, tmp_path / "out", 5)
+
+
+def test_a_second_run_into_one_folder_at_once_is_refused(large: Path, tmp_path: Path) -> None:
+    with (
+        exclusive(tmp_path / "out"),
+        pytest.raises(CheckpointError, match="another process is writing to .*out; wait for it to end"),
+    ):
+        repack(large / "source", tmp_path / "out")
+
+
+def test_what_a_killed_run_left_is_removed(large: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "layers.03.safetensors.tmp").write_bytes(b"half")
+    repack(large / "source", out)
+    assert contents(out) == contents(large / "whole")
+
+
+def test_too_little_room_is_said_before_anything_is_written(large: Path, tmp_path: Path, monkeypatch) -> None:
+    class Usage:
+        free = 100 * MB
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
+    with pytest.raises(CheckpointError, match=r"out needs 0.2 GB and the disk has 0.1 GB free; make room or choose"):
+        repack(large / "source", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_gets_full_keeps_the_finished_files(large: Path, tmp_path: Path, monkeypatch) -> None:
+    from models.mixtral8x7b import repack as module
+
+    def until_layer_2(values: dict, file: Path) -> None:
+        if "layers.02" in file.name:
+            file.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        save_file(values, file)
+
+    save_file = module.save_file
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "save_file", until_layer_2)
+        with pytest.raises(CheckpointError, match="cannot write to .*No space left on device; run again when this is"):
+            repack(large / "source", out)
+    names = ["globals.safetensors", "layers.00.safetensors", "layers.01.safetensors", "unfinished.json"]
+    assert sorted(contents(out)) == names
+    before = inodes(out, "*.safetensors")
+    repack(large / "source", out)
+    assert contents(out) == contents(large / "whole")
+    assert before.items() <= inodes(out, "*.safetensors").items()
+
+
+def test_on_a_finished_folder_it_writes_what_is_gone_and_nothing_else(large: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    repack(large / "source", out)
+    (out / "layers.04.safetensors").unlink()
+    before = inodes(out, "*.safetensors")
+    repack(large / "source", out)
+    assert before.items() <= inodes(out, "*.safetensors").items()
+    assert contents(out) == contents(large / "whole")
+
+
+def test_memory_holds_one_layer_of_many(large: Path, tmp_path: Path) -> None:
+    """VmHWM: the peak of resident memory, mapped pages of files too. (ru_maxrss would begin at the parent's.)"""
+    code = (
+        f"import re, sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from pathlib import Path\nfrom models.mixtral8x7b.repack import repack\n"
+        "peak = lambda: 1024 * int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
+        f"before = peak(); repack(Path({str(large / 'source')!r}), Path({str(tmp_path / 'out')!r})); "
+        "print(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    layer = (large / "whole" / "layers.00.safetensors").stat().st_size
+    assert layer < int(done.stdout) < 2.5 * layer, "the whole is six layers"
+
+
+def test_verify_names_every_wrong_file(large: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    repack(large / "source", out)
+    assert RepackedCheckpoint(out).wrong() == {}
+    flipped = bytearray((out / "layers.01.safetensors").read_bytes())
+    flipped[-1] ^= 1
+    (out / "layers.01.safetensors").write_bytes(flipped)
+    (out / "layers.02.safetensors").unlink()
+    (out / "globals.safetensors").write_bytes((out / "globals.safetensors").read_bytes()[:-8])
+    wrong = RepackedCheckpoint(out).wrong()
+    assert {file: len(names) for file, names in wrong.items()} == {
+        "globals.safetensors": 3,
+        "layers.01.safetensors": 1,
+        "layers.02.safetensors": 7 + 3 * 4,
+    }
+    script = [sys.executable, str(ROOT / "scripts" / "repack_weights.py"), "--verify", str(out)]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{out / 'layers.02.safetensors'} is wrong" in done.stderr
+    assert "3 wrong files; delete them and repack again" in done.stderr
+    for file in wrong:
+        (out / file).unlink(missing_ok=True)
+    repack(large / "source", out)
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert contents(out) == contents(large / "whole")
