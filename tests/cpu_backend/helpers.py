@@ -66,3 +66,11 @@ def dram_sharded(height: int, width: int) -> ttnn.MemoryConfig:
 def spec(tensor: ttnn.Tensor) -> tuple[list[int], list[int], str, str]:
     """Shape, padded shape, dtype, layout."""
     return list(tensor.shape), list(tensor.padded_shape), tensor.dtype.name, tensor.layout.name
+
+
+def turning_tile() -> torch.Tensor:
+    """The matrix that turns the columns (a, b) of each pair into (-b, a), as the rotary operations want it."""
+    tile = torch.zeros(32, 32)
+    for i in range(16):
+        tile[2 * i, 2 * i + 1], tile[2 * i + 1, 2 * i] = 1.0, -1.0
+    return tile

@@ -193,6 +193,27 @@ def test_prefill_attention(length: int) -> None:
                 torch.testing.assert_close(get(joined)[batch, 0, row], expected.flatten(), rtol=1e-4, atol=1e-5)
 
 
+def test_chunked_attention_against_plain_attention() -> None:
+    """Two users' chunks of positions 64 to 95, the earlier tokens in blocks in any order."""
+    mesh = open_mesh()
+    start, chunk, heads, kv_heads = 64, 32, 4, 2
+    table = torch.tensor([[5, 0, 3], [2, 4, 1]])
+    q = torch.randn(2, heads, chunk, WIDTH).bfloat16()
+    k, v = (torch.randn(6, kv_heads, BLOCK, WIDTH).bfloat16() for _ in range(2))
+    on_mesh = [put(mesh, t, ttnn.bfloat16) for t in (q, k, v)]
+    result = get(
+        ttnn.transformer.chunked_scaled_dot_product_attention(
+            *on_mesh, counters(mesh, table), chunk_start_idx=start, scale=0.25
+        )
+    )
+    for user in range(2):
+        own_k, own_v = (t[table[user]].transpose(1, 2).flatten(0, 1).float() for t in (k, v))
+        for row in range(chunk):
+            seen = start + row + 1
+            expected = plain_attention(q[user, :, row].float(), own_k[:seen], own_v[:seen], 0.25)
+            torch.testing.assert_close(result[user, :, row].float(), expected, rtol=0.01, atol=0.01)
+
+
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_chunks_equal_the_whole(as_tensor: bool) -> None:
     mesh = open_mesh(2)

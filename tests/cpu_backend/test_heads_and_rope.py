@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import ttnn_cpu as ttnn
-from tests.cpu_backend.helpers import get, open_mesh, put, sharded, spec
+from tests.cpu_backend.helpers import get, open_mesh, put, sharded, spec, turning_tile
 
 HSH = ttnn.L1_HEIGHT_SHARDED_MEMORY_CONFIG
 WIDTH, BLOCK = 32, 32
@@ -14,13 +14,6 @@ def rotate_pairs(x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Meta's convention by complex numbers: the pair (x[2i], x[2i+1]) turned by angle[.., i]."""
     pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2).contiguous())
     return torch.view_as_real(pairs * torch.polar(torch.ones_like(angle), angle)).flatten(-2)
-
-
-def turning_tile() -> torch.Tensor:
-    tile = torch.zeros(32, 32)
-    for i in range(16):
-        tile[2 * i, 2 * i + 1], tile[2 * i + 1, 2 * i] = 1.0, -1.0
-    return tile
 
 
 @pytest.mark.parametrize("users", [1, 5, 32])
@@ -64,15 +57,26 @@ def test_decode_heads_are_joined_in_order(users: int) -> None:
     assert (placed.shape, placed.num_cores()) == ((32, WIDTH), 4)
 
 
-def test_prefill_heads_round_trip() -> None:
+def test_prefill_heads() -> None:
     mesh = open_mesh()
     x = torch.randn(2, 1, 35, 8 * WIDTH)
     q, k, v = ttnn.experimental.nlp_create_qkv_heads(put(mesh, x), num_heads=4, num_kv_heads=2, transpose_k_heads=False)
-    assert [spec(t)[0] for t in (q, k, v)] == [[2, 4, 35, 32], [2, 2, 35, 32], [2, 2, 35, 32]]
-    assert torch.equal(get(k)[1, 1], x[1, 0, :, 5 * WIDTH : 6 * WIDTH])
-    assert torch.equal(get(ttnn.experimental.nlp_concat_heads(q)), x[..., : 4 * WIDTH])
+    for part, first, heads in ((q, 0, 4), (k, 4, 2), (v, 6, 2)):
+        assert spec(part)[0] == [2, heads, 35, WIDTH]
+        for head in range(heads):
+            columns = slice((first + head) * WIDTH, (first + head + 1) * WIDTH)
+            assert torch.equal(get(part)[:, head], x[:, 0, :, columns])
     _, turned, _ = ttnn.experimental.nlp_create_qkv_heads(put(mesh, x), num_heads=4, num_kv_heads=2)
     assert torch.equal(get(turned), get(k).transpose(-1, -2))
+
+
+def test_prefill_heads_are_joined_in_order() -> None:
+    x = torch.randn(2, 3, 35, WIDTH)
+    joined = ttnn.experimental.nlp_concat_heads(put(open_mesh(), x))
+    assert spec(joined)[0] == [2, 1, 35, 3 * WIDTH]
+    for batch in range(2):
+        for head in range(3):
+            assert torch.equal(get(joined)[batch, 0, :, head * WIDTH : (head + 1) * WIDTH], x[batch, head])
 
 
 @pytest.mark.parametrize("width", [32, 64])

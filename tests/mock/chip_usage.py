@@ -3,52 +3,64 @@
 One call of ttnn is not always one device operation: top-k pads, a sum fills the padding first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 from typing import Any
 
-from tests.mock.program import FULL, ROWS, Section, build, prompts, set_rows
+from tests.mock.program import FULL, PRESETS, ROWS, Section, build, prompts, set_rows
 
 L1_BYTES_PER_CORE = 1_499_136  # of a Wormhole worker core, as ttnn's refusals state it
 LENGTHS = (128, 1024, 2048, 4096, 8192, 16384, 32768)
-_SECTION = Section(FULL, "performance", 1, 32768, ())
 
 
 @dataclass(frozen=True)
-class Usage:
-    """Bytes are per core: what a program's kernels reserve, tensors, and the most of both together."""
+class L1:
+    """Bytes per core: what a program's kernels reserve, tensors, and the most of both together."""
 
-    program: str
-    device_operations: int
-    per_layer: int
     reserved: int
     tensors: int
     total: int
 
 
+@dataclass(frozen=True)
+class Usage:
+    preset: str
+    program: str
+    device_operations: int
+    per_layer: int
+    l1: L1
+
+
 def usages(ttnn: ModuleType, mesh: Any) -> list[Usage]:
-    """Of one decode step and of a prefill of each length, 2 layers of full size; 32 take no more L1."""
-    models = [build(replace(_SECTION, config=replace(FULL, n_layers=layers)), mesh) for layers in (1, 2)]
-    for model in models:
-        set_rows(model, _SECTION, ROWS)
-    found = [_usage(ttnn, "decode step of 32 rows", [model.step for model in models])]
-    for length in LENGTHS:
-        runs = [partial(_prefill, model, length) for model in models]
-        found.append(_usage(ttnn, f"prefill of {length} tokens", runs))
-    return found
+    """Of one decode step and of a prefill of each length in both presets, 2 layers; 32 take no more L1."""
+    return [usage for preset in PRESETS for usage in _usages(ttnn, mesh, preset)]
+
+
+def _usages(ttnn: ModuleType, mesh: Any, preset: str) -> Iterator[Usage]:
+    one_layer, two_layers = (programs(mesh, preset, layers) for layers in (1, 2))
+    for name, run in two_layers.items():
+        first, both = (_device_operations(_captured(ttnn, each)) for each in (one_layer[name], run))
+        yield Usage(preset, name, both, both - first, l1_peak(ttnn, run))
+
+
+def programs(mesh: Any, preset: str, n_layers: int) -> dict[str, Callable[[], None]]:
+    """Of one model of full size, to be run in any order."""
+    section = Section(replace(FULL, n_layers=n_layers), preset, 1, 32768, ())
+    model = build(section, mesh)
+    set_rows(model, section, ROWS)
+    prefills = {f"prefill of {length} tokens": partial(_prefill, model, length) for length in LENGTHS}
+    return {f"decode step of {ROWS} rows": model.step, **prefills}
 
 
 def _prefill(model: Any, length: int) -> None:
     model.sampler.forward(model.prefill(prompts((length,))), model.state.tokens)
 
 
-def _usage(ttnn: ModuleType, name: str, runs: list[Callable[[], None]]) -> Usage:
-    counts = [_device_operations(_captured(ttnn, run)) for run in runs]
-    peak = ttnn.graph.extract_resource_usage_per_core(_captured(ttnn, runs[-1], dispatched=False))
-    reserved = max(peak.peak_cb, peak.peak_dataflow_buffer)
-    return Usage(name, counts[-1], counts[1] - counts[0], reserved, peak.peak_l1, peak.peak_total)
+def l1_peak(ttnn: ModuleType, run: Callable[[], None]) -> L1:
+    peak = ttnn.graph.extract_resource_usage_per_core(_captured(ttnn, run, dispatched=False))
+    return L1(max(peak.peak_cb, peak.peak_dataflow_buffer), peak.peak_l1, peak.peak_total)
 
 
 def _device_operations(nodes: list[dict[str, Any]]) -> int:

@@ -3,6 +3,7 @@
 .venv/bin/python -m tests.mock.operations_table      # writes it anew
 """
 
+import ast
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -13,16 +14,17 @@ from tests.mock.program import SECTIONS, distinct_calls
 from tests.mock.records import REPOSITORY, Records, make_records
 
 FILE = REPOSITORY / "docs" / "operations.md"
-# operations without a golden function, or with one that says nothing: tests written from their description
 _CPU = "tests/cpu_backend"
+EXAMPLES = f"{_CPU}/test_worked_examples.py"
+# operations without a golden function, or with one that says nothing: tests written from their description
 ORACLES = {
     "copy_host_to_device_tensor": (
         f"{_CPU}/test_tensors.py::test_copy_host_to_device_overwrites_in_place_and_through_views"
     ),
     "experimental.minimal_matmul": f"{_CPU}/test_operations.py::test_minimal_matmul",
-    "experimental.nlp_concat_heads": f"{_CPU}/test_heads_and_rope.py::test_prefill_heads_round_trip",
+    "experimental.nlp_concat_heads": f"{_CPU}/test_heads_and_rope.py::test_prefill_heads_are_joined_in_order",
     "experimental.nlp_concat_heads_decode": f"{_CPU}/test_heads_and_rope.py::test_decode_heads_are_joined_in_order",
-    "experimental.nlp_create_qkv_heads": f"{_CPU}/test_heads_and_rope.py::test_prefill_heads_round_trip",
+    "experimental.nlp_create_qkv_heads": f"{_CPU}/test_heads_and_rope.py::test_prefill_heads",
     "experimental.nlp_create_qkv_heads_decode": f"{_CPU}/test_heads_and_rope.py::test_decode_heads",
     "experimental.paged_fill_cache": f"{_CPU}/test_attention.py::test_fill_writes_the_pages_of_the_users",
     "experimental.paged_fused_update_cache": f"{_CPU}/test_attention.py::test_fused_update_writes_both_caches",
@@ -41,9 +43,14 @@ Both libraries, each in a process of its own, built the model, stepped once and 
 wrote down every call: operation, arguments, each output's shape, padded shape, dtype, layout and memory config. The two
 records are compared line by line. `cpu` and `mock` count the different lines: calls that the CPU backend and the real
 ttnn on the mocked T3000 took. The last column says what vouches for the values that the CPU backend computes: ttnn's
-own golden function, with the number of calls compared on random inputs, or a test with an independent oracle.
+own golden function, with the number of calls compared on random inputs, or a test with an independent oracle. A worked
+example is a test in `{examples}` with numbers that follow by hand from ttnn's description.
 
-Models: {programs}.
+Not in the records: traces, which the mock has none of (`tests/mock/test_limits.py`), and the weight cache's files.
+
+Models, and the prompts of their prefills in tokens:
+
+{programs}
 
 | operation | cpu | mock | values |
 |---|---|---|---|
@@ -51,12 +58,12 @@ Models: {programs}.
 _USAGE_HEAD = f"""
 ## On each chip
 
-Mixtral 8x7B's sizes, precision performance, from the graph capture of ttnn on the mocked T3000. L1 is per core, of
+Mixtral 8x7B's sizes, from the graph capture of ttnn on the mocked T3000. L1 is per core, of
 {L1_BYTES_PER_CORE:,} bytes: the most that one program's kernels reserve, that tensors take, and that both take at once.
 32k tokens are two passes.
 
-| program | device operations per layer | L1 reserved | L1 tensors | L1 in all |
-|---|---|---|---|---|
+| precision | program | device operations per layer | L1 reserved | L1 tensors | L1 in all |
+|---|---|---|---|---|---|
 """
 
 
@@ -65,11 +72,19 @@ def golden_calls() -> Counter[str]:
     return Counter([case.operation for case in CASES] + list(MOVES) + 2 * list(COLLECTIVES))
 
 
+def worked_examples() -> dict[str, str]:
+    """The text of each test in EXAMPLES, by the operation that the test is named after."""
+    text = (REPOSITORY / EXAMPLES).read_text(encoding="utf-8")
+    tests = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name[:5] == "test_"]
+    return {test.name.removeprefix("test_"): ast.get_source_segment(text, test) or "" for test in tests}
+
+
 def vouched_for(operation: str) -> str:
     golden = golden_calls()[operation]
+    example = ", worked example" if operation.split(".")[-1] in worked_examples() else ""
     if golden:
-        return f"golden function, {golden} {'call' if golden == 1 else 'calls'}"
-    return f"`{ORACLES[operation]}`" if operation in ORACLES else "**nothing**"
+        return f"golden function, {golden} {'call' if golden == 1 else 'calls'}{example}"
+    return f"`{ORACLES[operation]}`{example}" if operation in ORACLES else "**nothing**"
 
 
 def table(records: Records) -> str:
@@ -79,12 +94,18 @@ def table(records: Records) -> str:
         for name in sorted({*cpu, *mock})
     ]
     total = f"| all {len(rows)} | {sum(cpu.values())} | {sum(mock.values())} | |"
-    programs = "; ".join(SECTIONS)
     used = [
-        f"| {usage.program} | {usage.per_layer} | {usage.reserved:,} | {usage.tensors:,} | {usage.total:,} |"
+        f"| {usage.preset} | {usage.program} | {usage.per_layer} | "
+        f"{usage.l1.reserved:,} | {usage.l1.tensors:,} | {usage.l1.total:,} |"
         for usage in records.usages
     ]
-    return _HEAD.format(programs=programs) + "\n".join([*rows, total, _USAGE_HEAD.rstrip(), *used]) + "\n"
+    programs = [f"- {name}: {', '.join(map(_prompts, section.prefills))}" for name, section in SECTIONS.items()]
+    head = _HEAD.format(examples=EXAMPLES, programs="\n".join(programs))
+    return head + "\n".join([*rows, total, _USAGE_HEAD.rstrip(), *used]) + "\n"
+
+
+def _prompts(lengths: tuple[int, ...]) -> str:
+    return " + ".join(str(length) for length in lengths)
 
 
 def main() -> None:

@@ -17,8 +17,10 @@ from models.mixtral8x7b.sampling import GREEDY
 from models.mixtral8x7b.target import use_target
 
 FULL = MixtralConfig(4096, 32, 128, 14336, 32, 8, 1e-5, 32000, MoeConfig(8, 2))
+TWO_LAYERS = replace(FULL, n_layers=2)
 TINY = MixtralConfig(256, 3, 32, 128, 16, 8, 1e-5, 1024, MoeConfig(8, 2))
 ROWS = 32
+PRESETS = ("performance", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,13 @@ class Section:
         return self.n_users * blocks_for(self.context)
 
 
-_PREFILLS = ((100,), (1000,), (4096,), (16384,), (20000,), (50, 51, 52, 53, 54))
+_PREFILLS = ((100,), (1000,), (2000,), (4096,), (8192,), (16384,), (20000,), (32768,), (50, 51, 52, 53, 54))
 SECTIONS = {
-    **{
-        f"full size, 2 layers, {preset}": Section(replace(FULL, n_layers=2), preset, 32, 32768, _PREFILLS)
-        for preset in ("performance", "accuracy")
-    },
-    "full size, 32 layers, performance": Section(FULL, "performance", 32, 16384, ((128,),)),
-    **{
-        f"tiny, {preset}": Section(TINY, preset, 32, 32768, _PREFILLS)
-        for preset in ("performance", "accuracy")
-    },
+    **{f"full size, 2 layers, {preset}": Section(TWO_LAYERS, preset, 32, 32768, _PREFILLS) for preset in PRESETS},
+    **{f"full size, 32 layers, {preset}": Section(FULL, preset, 18, 32768, ((128,), (20000,))) for preset in PRESETS},
+    **{f"tiny, {preset}": Section(TINY, preset, 32, 32768, _PREFILLS) for preset in PRESETS},
     "tiny on one chip, performance": Section(TINY, "performance", 32, 32768, _PREFILLS, n_devices=1),
-}  # fmt: skip
+}
 
 
 def build(section: Section, mesh: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.mock.chip_usage import Usage
+from tests.mock.chip_usage import L1, Usage
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Sections = dict[str, dict[str, Any]]
@@ -37,4 +37,5 @@ def make_records(folder: Path) -> Records:
     for process, output in zip(running, outputs, strict=True):
         assert process.returncode == 0, output
     cpu, mock = (json.loads(file.read_text()) for file in files)
-    return Records(cpu["sections"], mock["sections"], [Usage(**usage) for usage in mock["usages"]])
+    found = [Usage(**{**usage, "l1": L1(**usage["l1"])}) for usage in mock["usages"]]
+    return Records(cpu["sections"], mock["sections"], found)

@@ -160,16 +160,28 @@ def test_the_stand_in_refuses_real_chips(tmp_path: Path) -> None:
 
 
 def test_a_real_compiler_is_used_instead(tmp_path: Path) -> None:
-    sfpi = tmp_path / "sfpi"
-    compiler = sfpi / "compiler" / "bin" / runtime_root._COMPILER.name
-    with pytest.raises(MockError, match="holds no SFPI compiler"):
-        make_root(tmp_path / "roots", sfpi)
+    """MIXTRAL_MOCK_SFPI's compiler, which writes down how it is called and has the stand-in do the work."""
+    stand_in = make_root(tmp_path / "stand-in") / runtime_root._COMPILER
+    sfpi, log, cache = tmp_path / "an sfpi", tmp_path / "log", tmp_path / "cache"
+    compiler = sfpi / "compiler" / "bin" / stand_in.name
     compiler.parent.mkdir(parents=True)
-    compiler.write_text("#!/bin/sh\necho the real one\n")
+    compiler.write_text(f'#!/bin/sh\necho "$*" >>{log}\nexec {stand_in} "$@"\n')
     compiler.chmod(0o755)
-    root = make_root(tmp_path / "roots", sfpi)
-    assert subprocess.check_output([root / runtime_root._COMPILER], text=True) == "the real one\n"
-    assert make_root(tmp_path / "roots") != root
+    assert ended(start(OPEN_A_MESH_AND_ADD, XDG_CACHE_HOME=str(cache), MIXTRAL_MOCK_SFPI=str(sfpi))) == IT_RAN
+    calls = log.read_text().splitlines()
+    kernels = {program.parent for program in cache.rglob("*.elf")}
+    assert "eltwise_binary_no_bcast" in {kernel.parents[1].name for kernel in kernels}
+    for kernel in kernels:
+        linked = [call for call in calls if f" -o {kernel}/" in call and call.endswith(".elf")]
+        assert linked, "by the compiler of the folder"
+
+
+def test_a_folder_without_a_compiler_gets_one_sentence(tmp_path: Path) -> None:
+    use = "from models.mixtral8x7b.target import TargetError, use_target\n"
+    attempt = "try: use_target('mock')\nexcept TargetError as error: print(error)\n"
+    output = ended(start(use + attempt, XDG_CACHE_HOME=str(tmp_path), MIXTRAL_MOCK_SFPI=str(tmp_path)))
+    sentence = f"{tmp_path} holds no SFPI compiler (compiler/bin/riscv-tt-elf-g++)"
+    assert output == f"cannot use target mock: {sentence}\n"
 
 
 def test_where_it_cannot_run_it_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

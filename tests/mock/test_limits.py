@@ -8,12 +8,11 @@ import ttnn
 
 from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.generator import Generator
+from models.mixtral8x7b.target import can_trace
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.precision import PERFORMANCE, preset
-from tests.mock.program import FULL, TINY, Section, build, prompts, set_rows
-
-TWO_LAYERS = replace(FULL, n_layers=2)
+from tests.mock.program import FULL, TINY, TWO_LAYERS, Section, build, prompts, set_rows
 
 
 @pytest.mark.parametrize("first", ["decode", "prefill"])
@@ -71,6 +70,13 @@ def test_32_users_of_32k_do_not_fit(mesh: Mesh) -> None:
     ):
         KVCache(FULL, mesh, section.n_blocks, PERFORMANCE.kv_cache)
     model.step()
+
+
+def test_the_mock_records_no_trace(mesh: Mesh) -> None:
+    """So its generations are eager, and no record has a trace's calls. ttnn has traces in fast dispatch only."""
+    assert not can_trace("mock")
+    with pytest.raises(RuntimeError, match="Not supported for slow dispatch"):
+        ttnn.begin_trace_capture(mesh.device, cq_id=0)
 
 
 def test_what_does_not_exist_is_named(mesh: Mesh) -> None:

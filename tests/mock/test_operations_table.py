@@ -3,10 +3,12 @@
 import ast
 
 import pytest
+import ttnn
 
-from tests.mock.chip_usage import L1_BYTES_PER_CORE
-from tests.mock.operations_table import FILE, ORACLES, golden_calls, table, vouched_for
-from tests.mock.program import distinct_calls
+from models.mixtral8x7b.tt.mesh import Mesh
+from tests.mock.chip_usage import L1_BYTES_PER_CORE, LENGTHS, l1_peak, programs
+from tests.mock.operations_table import FILE, ORACLES, golden_calls, table, vouched_for, worked_examples
+from tests.mock.program import PRESETS, distinct_calls
 from tests.mock.records import REPOSITORY, Records
 
 
@@ -30,9 +32,31 @@ def test_the_oracles_exist(operation: str, oracle: str) -> None:
     assert operation.split(".")[-1] in used
 
 
-def test_what_a_chip_is_asked_for(records: Records) -> None:
-    decode, *prefills = records.usages
+def test_every_operation_of_its_own_kind_has_a_worked_example(records: Records) -> None:
+    """Those that split, join, turn, page or draw: a wrong guess at what they mean looks like numbers all the same."""
+    called = distinct_calls(records.mock)
+    own = {name for name in called if name.startswith("experimental.") or "paged" in name or "chunked" in name}
+    examples = worked_examples()
+    assert set(examples) == {name.split(".")[-1] for name in own | {"sampling"}}
+    for operation, text in examples.items():
+        assert f".{operation}(" in text
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_a_chip_is_asked_for(records: Records, preset: str) -> None:
+    decode, *prefills = usages = [usage for usage in records.usages if usage.preset == preset]
+    assert [usage.program.split()[2] for usage in prefills] == [str(length) for length in LENGTHS]
     assert decode.per_layer == 27, "the shortest list that was found; see models/mixtral8x7b/tt/"
     assert decode.device_operations == 2 * decode.per_layer + 20, "the rest: embedding, rotary tables, head, sampling"
-    assert all(0 < usage.tensors < usage.total < L1_BYTES_PER_CORE for usage in records.usages)
-    assert len({usage.total for usage in prefills}) == 1, "L1 does not grow with the prompt"
+    assert all(0 < usage.l1.tensors < usage.l1.total < L1_BYTES_PER_CORE for usage in usages)
+    assert len({usage.l1.total for usage in prefills}) == 1, "L1 does not grow with the prompt"
+
+
+@pytest.mark.parametrize(
+    ("preset", "program"), [("performance", "decode step of 32 rows"), ("accuracy", "prefill of 1024 tokens")]
+)
+def test_32_layers_take_no_more_l1(mesh: Mesh, records: Records, preset: str, program: str) -> None:
+    (of_two_layers,) = (usage.l1 for usage in records.usages if (usage.preset, usage.program) == (preset, program))
+    run = programs(mesh, preset, 32)[program]
+    run()  # the first time the collectives make their semaphores
+    assert l1_peak(ttnn, run) == of_two_layers
