@@ -24,23 +24,25 @@ class DiskFullError(Exception):
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Holds the folder alone, made if need be; removes what killed runs left.
+def exclusive(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Holds the folder alone, made if need be, with no temporary file in it before and after.
 
-    Raises BusyError if another process holds it, OSError if it cannot be made. Where nothing was written into a new
-    folder it is removed again.
+    If another process holds it, waits for it or raises BusyError. Raises OSError if it cannot be made. Where nothing
+    was written into a new folder it is removed again.
     """
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise BusyError(f"another process is writing to {folder}; wait for it to end") from None
-        for file in folder.glob(f"*{TEMPORARY}"):
-            file.unlink()
-        yield
+        _remove_temporaries(folder)
+        try:
+            yield
+        finally:
+            _remove_temporaries(folder)
     finally:
         os.close(lock)
         if is_new and folder.is_dir() and not any(folder.iterdir()):
@@ -49,14 +51,24 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 def write_durably(file: Path, write: Callable[[Path], object]) -> None:
     """Calls write(temporary path), syncs what it wrote and gives it its name. An error leaves nothing behind."""
-    temporary = file.with_name(file.name + TEMPORARY)
+    temporary = temporary_of(file)
     try:
         write(temporary)
         sync(temporary)
-        temporary.replace(file)
-        sync(file.parent)
+        give_name(temporary)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_of(file: Path) -> Path:
+    """Where to write what will become the file."""
+    return file.with_name(file.name + TEMPORARY)
+
+
+def give_name(temporary: Path) -> None:
+    """Gives a temporary file, synced before, its final name."""
+    temporary.replace(temporary.with_name(temporary.name.removesuffix(TEMPORARY)))
+    sync(temporary.parent)
 
 
 def write_text_durably(file: Path, text: str) -> None:
@@ -81,3 +93,8 @@ def check_free_space(folder: Path, n_bytes: int) -> None:
             f"{folder} needs {n_bytes / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; make room or choose "
             "another folder"
         )
+
+
+def _remove_temporaries(folder: Path) -> None:
+    for file in folder.glob(f"*{TEMPORARY}"):
+        file.unlink()

@@ -1,13 +1,14 @@
 """Turns a published checkpoint into the repacked form: one file per layer, one tensor per expert, a manifest.
 
-A layer is written while another thread hashes it, both from the source's mapped pages: no copy is made, and memory
-holds one layer. What a killed run has finished is kept (`repack_journal`).
+A layer is written while a second thread hashes it, both from the source's mapped pages: no copy is made, and memory
+holds one layer. A third thread waits for the disk while the next layer is written. What a killed run has finished is
+kept (`repack_journal`).
 """
 
 import json
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.mixtral8x7b.durable import (
+    TEMPORARY,
     BusyError,
     DiskFullError,
     check_free_space,
     exclusive,
+    give_name,
     sync,
+    temporary_of,
     write_durably,
     write_text_durably,
 )
 from models.mixtral8x7b.progress import OnProgress, no_progress
-from models.mixtral8x7b.repack_journal import Journal
+from models.mixtral8x7b.repack_journal import Entries, Journal
 from models.mixtral8x7b.repacked import FLAVOURS, hash_of
 from models.mixtral8x7b.source_checkpoint import SourceCheckpoint
 from models.mixtral8x7b.weights import CheckpointError, Placed, global_tensors, layer_tensors
@@ -49,20 +53,16 @@ def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnPro
     if output.exists() and not output.is_dir():
         raise CheckpointError(f"{output} is a file; expected a folder for the repacked weights")
     try:
-        with exclusive(output), ThreadPoolExecutor(1) as hasher:
+        with exclusive(output):
             journal = Journal(output, checkpoint, flavour)
             parts = {name: placed for name, placed in _parts(checkpoint) if not journal.has(name)}
             check_free_space(output, sum(checkpoint.size_of(placed) for placed in parts.values()))
-            n_files = 1 + checkpoint.config.n_layers
-            for done, (name, placed) in enumerate(parts.items(), start=n_files - len(parts)):
-                on_progress(done, n_files)
-                _write_part(checkpoint, placed, output / name, hasher, journal)
+            _write_parts(checkpoint, parts, output, journal, on_progress)
             params = json.dumps(checkpoint.config.to_params(), indent=1) + "\n"
             write_text_durably(output / "params.json", params)
             if (source / TOKENIZER).is_file():
                 write_durably(output / TOKENIZER, lambda to: shutil.copyfile(source / TOKENIZER, to))
             journal.finish()
-            on_progress(n_files, n_files)
     except (BusyError, DiskFullError) as error:
         raise CheckpointError(str(error)) from error
     except (OSError, SafetensorError) as error:
@@ -77,24 +77,52 @@ def _parts(checkpoint: SourceCheckpoint) -> Iterator[tuple[str, list[Placed]]]:
         yield f"layers.{n:02d}.safetensors", layer_tensors(checkpoint.config, n)
 
 
-def _write_part(
-    checkpoint: SourceCheckpoint, placed: list[Placed], file: Path, hasher: ThreadPoolExecutor, journal: Journal
+def _write_parts(
+    checkpoint: SourceCheckpoint,
+    parts: dict[str, list[Placed]],
+    output: Path,
+    journal: Journal,
+    on_progress: OnProgress,
 ) -> None:
-    """Writes tensors to a file, and their entries to the journal before the file gets its name."""
+    n_files = 1 + checkpoint.config.n_layers
+    n_done = n_files - len(parts)
+    with ThreadPoolExecutor(1) as hasher, ThreadPoolExecutor(1) as finisher:
+        unfinished: Future[None] | None = None
+        for done, (file, placed) in enumerate(parts.items(), start=n_done):
+            on_progress(done, n_files)
+            temporary = temporary_of(output / file)
+            entries = _write_part(checkpoint, placed, temporary, hasher)
+            if unfinished:
+                unfinished.result()
+            unfinished = finisher.submit(_finish_part, temporary, entries, journal)
+        if unfinished:
+            unfinished.result()
+    on_progress(n_files, n_files)
+
+
+def _write_part(
+    checkpoint: SourceCheckpoint, placed: list[Placed], temporary: Path, hasher: ThreadPoolExecutor
+) -> Entries:
+    """Writes tensors to a file; returns their entries in the manifest."""
     with checkpoint.reading() as read:
         values = {tensor.name: read(tensor).contiguous() for tensor in placed}
-        entries = {tensor.name: hasher.submit(_entry, values[tensor.name], file.name) for tensor in placed}
-
-        def write(temporary: Path) -> None:
-            save_file(values, temporary)
-            sync(temporary)
-            journal.add({tensor.name: _finite(entries[tensor.name].result(), tensor, checkpoint) for tensor in placed})
-
+        entries = {
+            tensor: hasher.submit(_entry, values[tensor.name], temporary.name.removesuffix(TEMPORARY))
+            for tensor in placed
+        }
         try:
-            write_durably(file, write)
+            save_file(values, temporary)
+            return {tensor.name: _finite(entry.result(), tensor, checkpoint) for tensor, entry in entries.items()}
         finally:
             for entry in entries.values():
                 entry.cancel()
+
+
+def _finish_part(temporary: Path, entries: Entries, journal: Journal) -> None:
+    """Once the bytes are safe: into the journal, and then the name."""
+    sync(temporary)
+    journal.add(entries)
+    give_name(temporary)
 
 
 def _entry(value: Tensor, file: str) -> dict[str, Any] | None:
