@@ -16,6 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--prompts", type=Path, metavar="FILE", help='demo: a JSON list of {"prompt": "..."}')
     group.addoption("--prefill", type=int, metavar="N", help="demo: prompt tokens to prefill, the rest is decoded")
     group.addoption("--precision", default="performance", help="demo: performance or accuracy")
+    group.addoption("--cache-only", action="store_true", help="demo: refuse to convert weights")
 
 
 def pytest_configure(config: pytest.Config) -> None:

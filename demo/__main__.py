@@ -24,6 +24,8 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, metavar="FILE", help='a JSON list of {"prompt": "..."}')
     parser.add_argument("--prefill", type=int, metavar="N", help="prompt tokens to prefill, the rest is decoded (all)")
     parser.add_argument("--precision", default="performance", help="performance (default) or accuracy")
+    parser.add_argument("--warm-up", action="store_true", help="only fill the weight cache, and check all of it")
+    parser.add_argument("--cache-only", action="store_true", help="refuse to convert weights: the cache must be whole")
     arguments = parser.parse_args()
     target = chosen_target(arguments.target)
     try:
@@ -33,7 +35,7 @@ def main() -> None:
 
     # only now may ttnn be imported
     from demo.mistakes import MISTAKES
-    from demo.run import DemoOptions, run_demo
+    from demo.run import DemoOptions, run_demo, warm_up
     from models.mixtral8x7b.tt.mesh import open_mesh
 
     options = DemoOptions(
@@ -44,10 +46,14 @@ def main() -> None:
         prompts=arguments.prompts,
         prefill=arguments.prefill,
         precision=arguments.precision,
+        cache_only=arguments.cache_only,
     )
     try:
         with open_mesh(N_DEVICES) as mesh:
-            run_demo(options, settings, mesh, target)
+            if arguments.warm_up:
+                warm_up(options, settings, mesh)
+            else:
+                run_demo(options, settings, mesh, target)
     except MISTAKES as error:
         sys.exit(f"demo: {error}")
 

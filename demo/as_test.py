@@ -19,6 +19,7 @@ def run_as_test(
         prompts=config.getoption("--prompts"),
         prefill=prefill,
         precision=config.getoption("--precision"),
+        cache_only=config.getoption("--cache-only"),
     )
     try:
         result = run_demo(options, Settings.from_environment(), mesh, target)

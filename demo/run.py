@@ -5,25 +5,25 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from loguru import logger
 from rich.console import Console
 from rich.progress import Progress
 
 from demo.prompts import INPUTS, UserPrompt, long_prompts, short_prompts
 from demo.report import block, count_right, metrics
+from models.mixtral8x7b.cached_checkpoint import Checkpoint
 from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.generator import Generator
-from models.mixtral8x7b.paging import blocks_for
-from models.mixtral8x7b.repacked import RepackedCheckpoint
+from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
+from models.mixtral8x7b.progress import progress_bar
 from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.target import can_trace
-from models.mixtral8x7b.tiny import tiny_checkpoint
 from models.mixtral8x7b.tokenizer import Tokenizer
+from models.mixtral8x7b.tt.checkpoint import open_checkpoint
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import Precision, preset
-from models.mixtral8x7b.tt.weight_cache import CheckpointWeights, cache_folder
+from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 
 USERS_AT = {128: 32, 4096: 32, 8192: 16, 16384: 8, 32768: 4}  # the original demo's batch for each context
 TINY_NOTE = "A tiny model trained on these facts: it shows that the program is right, not what Mixtral or a T3000 does."
@@ -43,6 +43,11 @@ class DemoOptions:
     prompts: Path | None = None  # None: demo/inputs, or long text for a context above 128
     prefill: int | None = None  # tokens of a prompt that are prefilled; None: all, 0: none
     precision: str = "performance"
+    cache_only: bool = False  # refuse to convert weights
+
+    @property
+    def flavour(self) -> str:
+        return "instruct" if self.is_instruct else "base"
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
             f"{options.max_new_tokens} new tokens; expected 1 to {options.context - 1}, the context less 1"
         )
     precision = preset(options.precision)
-    checkpoint = _checkpoint(options, settings)
+    checkpoint, cache = open_checkpoint(settings, options.flavour, precision)
     checkpoint.config.check_context(options.context)
     tokenizer = Tokenizer(settings.tokenizer or checkpoint.directory)
     tokenizer.check_vocab_size(checkpoint.config.vocab_size)
@@ -74,8 +79,8 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
     prompts = _prompts(options, n_users, tokenizer)
 
     started = time.perf_counter()
-    with Console(stderr=True).status("loading the weights"):
-        model = _load(checkpoint, settings, precision, mesh, n_users, options.context)
+    n_blocks = n_users * blocks_for(options.context)
+    model = _load(checkpoint, cache, options, precision, mesh, n_blocks, options.context)
     loaded = time.perf_counter()
     columns, times = [], []
     generator = Generator(model, trace=can_trace(target))
@@ -101,14 +106,17 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
     return DemoResult(answers, n_right, n_known)
 
 
-def _checkpoint(options: DemoOptions, settings: Settings) -> RepackedCheckpoint:
-    wanted = "instruct" if options.is_instruct else "base"
-    if settings.checkpoint is None:
-        return RepackedCheckpoint(tiny_checkpoint(wanted, settings.user_cache))
-    checkpoint = RepackedCheckpoint(settings.checkpoint)
-    if checkpoint.flavour != wanted:
-        logger.warning(f"{checkpoint.directory} is the {checkpoint.flavour} flavour; the prompts are for {wanted}")
-    return checkpoint
+def warm_up(options: DemoOptions, settings: Settings, mesh: Mesh) -> None:
+    """Fills the weight cache, or checks every byte of it, and generates nothing. Raises what run_demo raises."""
+    precision = preset(options.precision)
+    checkpoint, cache = open_checkpoint(settings, options.flavour, precision)
+    started = time.perf_counter()
+    _load(checkpoint, cache, options, precision, mesh, n_blocks=1, max_context=KV_BLOCK)
+    files = [file.stat().st_size for file in cache.iterdir()]
+    print(
+        f"{cache}: {len(files)} files, {sum(files) / 1e9:.2f} GB, whole and checked, in "
+        f"{time.perf_counter() - started:.1f} s"
+    )
 
 
 def _prompts(options: DemoOptions, n_users: int, tokenizer: Tokenizer) -> list[UserPrompt]:
@@ -120,14 +128,20 @@ def _prompts(options: DemoOptions, n_users: int, tokenizer: Tokenizer) -> list[U
 
 
 def _load(
-    checkpoint: RepackedCheckpoint, settings: Settings, precision: Precision, mesh: Mesh, n_users: int, context: int
+    checkpoint: Checkpoint,
+    cache: Path,
+    options: DemoOptions,
+    precision: Precision,
+    mesh: Mesh,
+    n_blocks: int,
+    max_context: int,
 ) -> Mixtral:
-    folder = cache_folder(settings.weight_cache or checkpoint.directory, checkpoint.flavour, precision.expert_weights)
-    weights = CheckpointWeights(checkpoint, mesh, folder)
-    return Mixtral(weights, mesh, precision, n_blocks=n_users * blocks_for(context), max_context=context)
+    with progress_bar("loading the weights") as on_progress:
+        weights = CheckpointWeights(checkpoint, mesh, cache, options.cache_only, on_progress)
+        return Mixtral(weights, mesh, precision, n_blocks, max_context)
 
 
-def _print_head(checkpoint: RepackedCheckpoint, settings: Settings, precision: Precision, target: str) -> None:
+def _print_head(checkpoint: Checkpoint, settings: Settings, precision: Precision, target: str) -> None:
     print(
         f"Mixtral on target {target} ({TARGET_NOTES[target]}); checkpoint {checkpoint.directory.name} "
         f"({checkpoint.flavour}, {checkpoint.n_parameters():,} parameters), precision {precision.name}."

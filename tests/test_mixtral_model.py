@@ -16,14 +16,13 @@ import torch
 
 from demo.prompts import INPUTS, load_prompts
 from models.mixtral8x7b.reference.model import logits_layer_by_layer
-from models.mixtral8x7b.repacked import RepackedCheckpoint
 from models.mixtral8x7b.settings import Settings
-from models.mixtral8x7b.tiny import tiny_checkpoint
 from models.mixtral8x7b.tokenizer import Tokenizer
+from models.mixtral8x7b.tt.checkpoint import open_checkpoint
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PERFORMANCE
-from models.mixtral8x7b.tt.weight_cache import CheckpointWeights, cache_folder
+from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from models.mixtral8x7b.weights import CheckpointError
 from tests.thresholds import WARM_UP_PCC
 from tests.tt.cases import pcc
@@ -37,11 +36,10 @@ USERS = 32
 @pytest.mark.parametrize("mesh", [pytest.param(8, id="wormhole_b0-True")], indirect=True)
 def test_mixtral_model_inference(mesh: Mesh, n_layers: int, target: str) -> None:
     settings = Settings.from_environment()
-    checkpoint = RepackedCheckpoint(settings.checkpoint or tiny_checkpoint("instruct", settings.user_cache))
-    folder = cache_folder(settings.weight_cache or checkpoint.directory, checkpoint.flavour, PERFORMANCE.expert_weights)
+    checkpoint, cache = open_checkpoint(settings, "instruct", PERFORMANCE)
     n_layers = min(n_layers, checkpoint.config.n_layers)
-    checkpoint.config = replace(checkpoint.config, n_layers=n_layers)  # the rest of the layers is never asked for
-    weights = CheckpointWeights(checkpoint, mesh, folder)
+    weights = CheckpointWeights(checkpoint, mesh, cache)
+    weights.config = replace(weights.config, n_layers=n_layers)  # the rest of the layers is never asked for
     model = Mixtral(weights, mesh, PERFORMANCE, n_blocks=USERS, max_context=64)
 
     tokenizer = Tokenizer(settings.tokenizer or checkpoint.directory)

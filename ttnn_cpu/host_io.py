@@ -14,7 +14,7 @@ from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.mesh_mapping import MeshToTensor, TensorToMesh
 from ttnn_cpu.rounding import as_bfloat16
 from ttnn_cpu.spec import tensor_spec
-from ttnn_cpu.tensor import Storage, Tensor
+from ttnn_cpu.tensor import Distribution, Storage, Tensor
 from ttnn_cpu.trace import refuse_during_capture
 
 _DTYPE_OF_TORCH = {
@@ -77,7 +77,8 @@ def from_torch(
             values = as_stored(shards, dtype, pad_value or 0.0)
         if values.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr():
             values = values.clone()
-    host = Tensor(spec, Storage(values), None, shards.shape[0])
+    laid = Distribution() if mesh_mapper is None else Distribution((1, mesh_mapper.devices), mesh_mapper.placements)
+    host = Tensor(spec, Storage(values), None, shards.shape[0], distribution=laid)
     return host if device is None else to_device(host, device, placement)
 
 
@@ -100,11 +101,10 @@ def to_device(tensor: Tensor, device: MeshDevice, memory_config: MemoryConfig | 
         raise fail("to_device", f"a tensor of {tensor.shards} shards does not go on {device!r}")
     have = tensor.spec
     spec = tensor_spec(have.shape, have.dtype, have.layout, memory_config or have.memory_config)
-    values = tensor.storage.values
-    if values is None and not device.specs_only:
+    if not tensor.storage.has_values and not device.specs_only:
         raise fail("to_device", "the tensor has no values (it was made from a torch meta tensor)")
-    stored = None if device.specs_only else tensor.values()
-    return Tensor(spec, Storage(stored), device, device.num_devices)
+    storage = Storage(None) if device.specs_only else tensor.shared_storage()
+    return Tensor(spec, storage, device, device.num_devices)
 
 
 def from_device(tensor: Tensor, blocking: bool = True) -> Tensor:
@@ -117,7 +117,7 @@ def from_device(tensor: Tensor, blocking: bool = True) -> Tensor:
     refuse_during_capture(tensor.device(), "Reads")
     spec = tensor_spec(tensor.spec.shape, tensor.spec.dtype, tensor.spec.layout)
     values = None if _has_spec_only(tensor) else tensor.values().clone()
-    return Tensor(spec, Storage(values), None, tensor.shards)
+    return Tensor(spec, Storage(values), None, tensor.shards, distribution=None)
 
 
 def to_torch(
@@ -172,7 +172,11 @@ def get_device_tensors(tensor: Tensor) -> list[Tensor]:
     check_type("get_device_tensors", "tensor", tensor, Tensor)
     if tensor.shards == 1:
         return [tensor]
-    return [Tensor(tensor.spec, tensor.storage, tensor.device(), 1, shard) for shard in range(tensor.shards)]
+    laid = None if tensor.distribution is None else Distribution()
+    return [
+        Tensor(tensor.spec, tensor.storage, tensor.device(), 1, shard, distribution=laid)
+        for shard in range(tensor.shards)
+    ]
 
 
 def from_host_shards(tensors: Sequence[Tensor], mesh_shape: MeshShape) -> Tensor:
@@ -182,9 +186,10 @@ def from_host_shards(tensors: Sequence[Tensor], mesh_shape: MeshShape) -> Tensor
     first = tensors[0].spec
     if any(t.device() is not None or t.shards != 1 or t.spec is not first for t in tensors):
         raise fail("from_host_shards", "the shards must be host tensors of one spec and one buffer each")
-    values = [t.storage.values for t in tensors]
-    joined = None if any(v is None for v in values) else torch.cat([t.values() for t in tensors])
-    return Tensor(first, Storage(joined), None, len(tensors))
+    has_values = all(t.storage.has_values for t in tensors)
+    joined = torch.cat([t.values() for t in tensors]) if has_values else None
+    rows, columns = mesh_shape
+    return Tensor(first, Storage(joined), None, len(tensors), distribution=Distribution((rows, columns), (0,)))
 
 
 def copy_host_to_device_tensor(host_tensor: Tensor, device_tensor: Tensor, cq_id: int | None = None) -> None:
@@ -216,7 +221,7 @@ def copy_host_to_device_tensor(host_tensor: Tensor, device_tensor: Tensor, cq_id
 
 def _has_spec_only(tensor: Tensor) -> bool:
     device = tensor.device()
-    return device.specs_only if device is not None else tensor.storage.values is None
+    return device.specs_only if device is not None else not tensor.storage.has_values
 
 
 def _check_allocated(operation: str, tensor: Tensor) -> None:

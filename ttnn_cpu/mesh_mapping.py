@@ -44,10 +44,15 @@ class MeshMapperConfig:
 
 @dataclass(frozen=True)
 class TensorToMesh:
-    """Splits a tensor along `dim` over `devices` devices, or gives all of them the whole for `dim` None."""
+    """Splits a tensor over a 1 x `devices` mesh. `placements`: the dimension to split along, None to give all of them
+    the whole; one for all devices, or one for the row and one for the columns."""
 
     devices: int
-    dim: int | None
+    placements: tuple[int | None, ...]
+
+    @property
+    def dim(self) -> int | None:
+        return self.placements[-1]
 
     def map(self, tensor: torch.Tensor) -> torch.Tensor:
         """[*shape] -> [D, *shard shape]"""
@@ -63,6 +68,10 @@ class TensorToMesh:
                 f"{self.devices} devices"
             )
         return torch.stack(tensor.chunk(self.devices, self.dim))
+
+
+class ReplicateTensorToMeshWrapper(TensorToMesh):
+    """What `ReplicateTensorToMesh` gives: `as_tensor` writes its tensors as one part, which loads on any mesh."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +97,12 @@ def _check_mesh(mesh_device: MeshDevice) -> None:
 
 def replicate_tensor_to_mesh_mapper(mesh_device: MeshDevice) -> TensorToMesh:
     _check_mesh(mesh_device)
-    return TensorToMesh(mesh_device.num_devices, None)
+    return TensorToMesh(mesh_device.num_devices, (None,))
 
 
 def shard_tensor_to_mesh_mapper(mesh_device: MeshDevice, dim: int) -> TensorToMesh:
     _check_mesh(mesh_device)
-    return TensorToMesh(mesh_device.num_devices, dim)
+    return TensorToMesh(mesh_device.num_devices, (dim,))
 
 
 def create_mesh_mapper(mesh_device: MeshDevice, config: MeshMapperConfig) -> TensorToMesh:
@@ -101,11 +110,10 @@ def create_mesh_mapper(mesh_device: MeshDevice, config: MeshMapperConfig) -> Ten
     _check_mesh(mesh_device)
     if len(config.placements) != 2:
         raise RuntimeError(f"create_mesh_mapper: a 2-D mesh takes two placements, got {config.placements}")
-    dims = [placement.dim for placement in config.placements if isinstance(placement, PlacementShard)]
-    if len(set(dims)) != len(dims):
-        raise RuntimeError(f"create_mesh_mapper: the dims must be unique, got {dims}")
-    column = config.placements[1]
-    return TensorToMesh(mesh_device.num_devices, column.dim if isinstance(column, PlacementShard) else None)
+    placements = tuple(p.dim if isinstance(p, PlacementShard) else None for p in config.placements)
+    if None not in placements and placements[0] == placements[1]:
+        raise RuntimeError(f"create_mesh_mapper: the dims must be unique, got {list(placements)}")
+    return TensorToMesh(mesh_device.num_devices, placements)
 
 
 def concat_mesh_to_tensor_composer(mesh_device: MeshDevice, dim: int) -> MeshToTensor:
@@ -114,7 +122,8 @@ def concat_mesh_to_tensor_composer(mesh_device: MeshDevice, dim: int) -> MeshToT
 
 
 def ReplicateTensorToMesh(mesh_device: MeshDevice) -> TensorToMesh:
-    return replicate_tensor_to_mesh_mapper(mesh_device)
+    _check_mesh(mesh_device)
+    return ReplicateTensorToMeshWrapper(mesh_device.num_devices, (None,))
 
 
 def ShardTensorToMesh(mesh_device: MeshDevice, dim: int) -> TensorToMesh:

@@ -7,6 +7,9 @@ in int64, the smaller integers in int32.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 
 from ttnn_cpu.device import MeshDevice
@@ -23,6 +26,15 @@ def storage_dtype(dtype: DataType) -> torch.dtype:
     return torch.int64 if dtype is DataType.UINT32 else torch.int32
 
 
+@dataclass(frozen=True)
+class Distribution:
+    """How a host tensor was laid over a mesh, as ttnn notes it in a file: the dimension along which it was split, None
+    for replicated, one for all chips in a row or one for each axis of the mesh."""
+
+    mesh_shape: tuple[int, int] = (1, 1)
+    placements: tuple[int | None, ...] = (None,)
+
+
 class Storage:
     """The values, shared by a tensor and its views. `values` is None where only the spec is known."""
 
@@ -34,12 +46,54 @@ class Storage:
         # True once the values are written in place (KV caches): nobody else may then share their memory
         self.mutable = False
 
+    @property
+    def has_values(self) -> bool:
+        return self.values is not None
+
+    def shared(self) -> Storage:
+        """Another storage of the same values."""
+        return Storage(self.values)
+
+
+class LazyStorage(Storage):
+    """Values that are made when they are first used. `make` gives the same tensor at every call: storages share it."""
+
+    __slots__ = ("_make", "_values")
+
+    def __init__(self, make: Callable[[], torch.Tensor]) -> None:
+        super().__init__(None)
+        self._make: Callable[[], torch.Tensor] | None = make
+
+    @property
+    def values(self) -> torch.Tensor | None:
+        if self._make is not None:
+            self.values = self._make()
+        return self._values
+
+    @values.setter
+    def values(self, values: torch.Tensor | None) -> None:
+        self._make = None
+        self._values = values
+
+    @property
+    def has_values(self) -> bool:
+        return self._make is not None or self._values is not None
+
+    def shared(self) -> Storage:
+        return Storage(self._values) if self._make is None else LazyStorage(self._make)
+
 
 class Tensor:
-    __slots__ = ("_device", "_shard", "shards", "spec", "storage")
+    __slots__ = ("_device", "_shard", "distribution", "shards", "spec", "storage")
 
     def __init__(
-        self, spec: TensorSpec, storage: Storage, device: MeshDevice | None, shards: int, shard: int | None = None
+        self,
+        spec: TensorSpec,
+        storage: Storage,
+        device: MeshDevice | None,
+        shards: int,
+        shard: int | None = None,
+        distribution: Distribution | None = Distribution(),
     ) -> None:
         self.spec = spec
         self.storage = storage
@@ -47,6 +101,8 @@ class Tensor:
         # how many buffers stand behind the tensor; one of a mesh tensor's, if `shard` is given
         self.shards = shards
         self._shard = shard
+        # of a host tensor; None after it came from the mesh
+        self.distribution = distribution
 
     @property
     def shape(self) -> Shape:
@@ -100,6 +156,10 @@ class Tensor:
             values = values[index : index + 1]
         shape = (values.shape[0], *self.spec.shape)
         return values if values.shape == shape else values.reshape(shape)
+
+    def shared_storage(self) -> Storage:
+        """A storage of its own with the same values; what was not made yet stays so."""
+        return self.storage.shared() if self._shard is None else Storage(self.values())
 
     def __repr__(self) -> str:
         where = "host" if self._device is None else repr(self._device)

@@ -1,75 +1,76 @@
-"""Tensors in files, for weight caches. The format is this package's own: neither library reads the other's files."""
+"""Tensors in `.tensorbin` files, the same bytes as the real library's: each reads the other's files.
+
+What a file holds is rounded, so that inside `exact_values` it is neither written nor read.
+"""
 
 from __future__ import annotations
 
-import os
-import pickle
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import torch
 
+import tensorbin
 from ttnn_cpu.checks import check_type, fail
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.dispatch import is_exact
-from ttnn_cpu.enums import BLOCK_FLOATS, DataType, Layout
+from ttnn_cpu.enums import DataType, Layout
 from ttnn_cpu.host_io import from_torch, to_device
-from ttnn_cpu.memory import MemoryConfig
-from ttnn_cpu.mesh_mapping import TensorToMesh
+from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
+from ttnn_cpu.mesh_mapping import ReplicateTensorToMeshWrapper, TensorToMesh
 from ttnn_cpu.rounding import as_bfloat16
 from ttnn_cpu.spec import tensor_spec
-from ttnn_cpu.tensor import Storage, Tensor
+from ttnn_cpu.tensor import Distribution, LazyStorage, Tensor
 
 _SUFFIX = ".tensorbin"
-_FORMAT = "ttnn_cpu tensor 1"
 
 
 def dump_tensor(file_name: str | Path, tensor: Tensor) -> None:
-    """Write a host tensor with all its shards to `<name>.tensorbin`: under a temporary name first, then renamed."""
+    """Write a host tensor with all its shards to `<name>.tensorbin`: under a temporary name first, then renamed.
+
+    NotImplementedError for a memory config other than interleaved in DRAM and for a tensor of `from_device`, because
+    how ttnn says in a file that they are laid out is not known here. The bytes differ from ttnn's only in what the
+    values do not tell: the padding of a `pad_value`, and block floats of less than 2 ** -120.
+    """
     path = _checked_path("dump_tensor", file_name)
     check_type("dump_tensor", "tensor", tensor, Tensor)
-    if tensor.device() is not None or tensor.storage.values is None:
+    if tensor.device() is not None or not tensor.storage.has_values:
         raise fail("dump_tensor", "takes a host tensor with values")
-    values = tensor.values()
-    # bf16 and block floats are exact in bf16: half the file
-    if not is_exact() and tensor.dtype in BLOCK_FLOATS | {DataType.BFLOAT16}:
-        values = as_bfloat16(values)
-    content = {
-        "format": _FORMAT,
-        "dtype": tensor.dtype.name,
-        "layout": tensor.layout.name,
-        "shards": tensor.shards,
-        "exact": is_exact(),
-        "values": values.contiguous(),
-    }
-    temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
     try:
-        torch.save(content, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        header = _header(tensor)
+        values = tensor.values()
+        chips = values.expand(header.n_chips, *values.shape[1:])
+        sources = (chips[header.chip_of_part(k)] for k in range(header.n_parts))
+        if tensor.dtype is DataType.BFLOAT16:
+            sources = (as_bfloat16(source) for source in sources)
+        tensorbin.write(path, header, (tensorbin.pack(source, header.dtype, header.layout) for source in sources))
+    except (OSError, tensorbin.TensorbinError) as error:
+        raise fail("dump_tensor", f"cannot write {path}: {error}") from error
 
 
 def load_tensor(file_name: str | Path, *, device: MeshDevice | None = None) -> Tensor:
-    """Read a file of `dump_tensor`, to `device` if given. RuntimeError for a missing, damaged or foreign file, and for
-    rounded values inside `exact_values` (or the other way round)."""
+    """The tensor of a file, on `device` if given. It is read and decoded when its values are first used, also on the
+    device: until then it takes no memory. RuntimeError for a missing, damaged or foreign file."""
     path = _checked_path("load_tensor", file_name)
+    _refuse_exact("load_tensor")
     try:
-        content = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        header = tensorbin.read_header(path)
+        parts = [tensorbin.part(path, header, k) for k in range(header.n_parts)]
+    except (OSError, tensorbin.TensorbinError) as error:
         raise fail("load_tensor", f"cannot read {path}: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise fail("load_tensor", f"{path} is not a file of this backend")
-    if content["exact"] is not is_exact():
-        raise fail(
-            "load_tensor", f"{path} was written with rounding {'off' if content['exact'] else 'on'}, now it is not"
-        )
-    dtype = DataType[content["dtype"]]
-    values = content["values"]
-    if dtype in BLOCK_FLOATS | {DataType.BFLOAT16}:
-        values = values.to(torch.float32)
-    spec = tensor_spec(values.shape[1:], dtype, Layout[content["layout"]])
-    host = Tensor(spec, Storage(values), None, content["shards"])
+
+    @cache
+    def values() -> torch.Tensor:
+        made = [tensorbin.unpack(part, header.shape, header.dtype, header.layout) for part in parts]
+        if header.n_parts == 1:
+            return made[0].unsqueeze(0)
+        return torch.stack([made[header.part_of_chip(chip)] for chip in range(header.n_chips)])
+
+    spec = tensor_spec(header.shape, DataType[header.dtype.name], Layout[header.layout.name])
+    shards = 1 if header.n_parts == 1 else header.n_chips
+    laid = Distribution(header.mesh_shape, header.placements)
+    host = Tensor(spec, LazyStorage(values), None, shards, distribution=laid)
     return host if device is None else to_device(host, device)
 
 
@@ -89,25 +90,45 @@ def as_tensor(
     A file that is there is used as it is, whatever `tensor` holds (it may then be None); else it is written.
     """
 
-    def made(target: MeshDevice | None) -> Tensor:
+    def made(target: MeshDevice | None, mapper: TensorToMesh | None) -> Tensor:
         check_type("as_tensor", "tensor", tensor, torch.Tensor)
         assert tensor is not None
         source = preprocess(tensor) if preprocess is not None else tensor
         placement = memory_config if target is not None else None
-        return from_torch(source, dtype, layout=layout, device=target, memory_config=placement, mesh_mapper=mesh_mapper)
+        return from_torch(source, dtype, layout=layout, device=target, memory_config=placement, mesh_mapper=mapper)
 
     if cache_file_name is None:
-        return made(device)
+        return made(device, mesh_mapper)
     dtype_name = "None" if dtype is None else dtype.name
     layout_name = "None" if layout is None else layout.name
     path = Path(f"{cache_file_name}_dtype_{dtype_name}_layout_{layout_name}{_SUFFIX}")
     if path.exists():
         host = load_tensor(path)
     else:
-        host = made(None)
+        host = made(None, None if isinstance(mesh_mapper, ReplicateTensorToMeshWrapper) else mesh_mapper)
         path.parent.mkdir(parents=True, exist_ok=True)
         dump_tensor(path, host)
     return host if device is None else to_device(host, device, memory_config)
+
+
+def _header(tensor: Tensor) -> tensorbin.Header:
+    _refuse_exact("dump_tensor")
+    if tensor.distribution is None:
+        raise NotImplementedError("dump_tensor: a tensor of from_device is not implemented")
+    if tensor.spec.memory_config != DRAM_MEMORY_CONFIG:
+        raise NotImplementedError(f"dump_tensor: {tensor.spec.memory_config} is not implemented")
+    return tensorbin.Header(
+        shape=tuple(tensor.shape),
+        dtype=tensorbin.DType[tensor.dtype.name],
+        layout=tensorbin.Layout[tensor.layout.name],
+        mesh_shape=tensor.distribution.mesh_shape,
+        placements=tensor.distribution.placements,
+    )
+
+
+def _refuse_exact(operation: str) -> None:
+    if is_exact():
+        raise fail(operation, "a file holds rounded values; inside exact_values rounding is off")
 
 
 def _checked_path(operation: str, file_name: str | Path) -> Path:

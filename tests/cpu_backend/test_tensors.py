@@ -1,6 +1,4 @@
-"""Host tensors, mesh tensors, mappers and composers, files, life and death."""
-
-from pathlib import Path
+"""Host tensors, mesh tensors, mappers and composers, life and death."""
 
 import pytest
 import torch
@@ -175,56 +173,6 @@ def test_a_row_of_a_sharding_that_does_not_fit_is_refused() -> None:
     }.items():
         with pytest.raises(RuntimeError, match=message):
             put(mesh, x, memory_config=config)
-
-
-def test_files(tmp_path: Path) -> None:
-    mesh = open_mesh(4)
-    x = torch.randn(4, 33, 40)
-    for dtype in (ttnn.bfloat16, ttnn.bfloat8_b, ttnn.bfloat4_b, ttnn.float32):
-        tensor = ttnn.from_torch(x, dtype=dtype, layout=TILE, mesh_mapper=ttnn.ShardTensorToMesh(mesh, dim=0))
-        ttnn.dump_tensor(tmp_path / "x.tensorbin", tensor)
-        loaded = ttnn.load_tensor(tmp_path / "x.tensorbin", device=mesh)
-        assert spec(loaded) == spec(tensor)
-        for device in range(4):
-            assert torch.equal(get(loaded, device), get(tensor, device))
-    assert [p.name for p in tmp_path.iterdir()] == ["x.tensorbin"], "no temporary file stays"
-    with pytest.raises(RuntimeError, match="tensorbin"):
-        ttnn.dump_tensor(tmp_path / "x.bin", tensor)
-
-
-@pytest.mark.parametrize("damage", [b"", b"no tensor", None])
-def test_a_damaged_file_is_refused(tmp_path: Path, damage: bytes | None) -> None:
-    path = tmp_path / "x.tensorbin"
-    ttnn.dump_tensor(path, ttnn.from_torch(torch.randn(64, 64)))
-    path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
-    with pytest.raises(RuntimeError, match=r"x\.tensorbin"):
-        ttnn.load_tensor(path)
-    with pytest.raises(RuntimeError, match=r"y\.tensorbin"):
-        ttnn.load_tensor(tmp_path / "y.tensorbin")
-
-
-def test_rounded_values_are_not_loaded_as_exact_ones(tmp_path: Path) -> None:
-    ttnn.dump_tensor(tmp_path / "x.tensorbin", ttnn.from_torch(torch.randn(4, 4), dtype=ttnn.bfloat16))
-    with ttnn.exact_values(), pytest.raises(RuntimeError, match="rounding"):
-        ttnn.load_tensor(tmp_path / "x.tensorbin")
-
-
-def test_as_tensor_writes_once_and_then_reads(tmp_path: Path) -> None:
-    mesh = open_mesh(2)
-    x = torch.randn(2, 32, 32)
-    arguments = {
-        "dtype": ttnn.bfloat8_b,
-        "layout": TILE,
-        "device": mesh,
-        "mesh_mapper": ttnn.ShardTensorToMesh(mesh, dim=0),
-        "cache_file_name": tmp_path / "layers" / "w1",
-    }
-    first = ttnn.as_tensor(x, **arguments)
-    assert (tmp_path / "layers" / "w1_dtype_BFLOAT8_B_layout_TILE.tensorbin").exists()
-    second = ttnn.as_tensor(None, **arguments)
-    assert torch.equal(get(first, 1), get(second, 1))
-    direct = put(mesh, x, ttnn.bfloat8_b, shard=0)
-    assert torch.equal(get(first, 1), get(direct, 1))
 
 
 def test_counters_on_the_device() -> None:

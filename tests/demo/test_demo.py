@@ -110,7 +110,32 @@ def test_checkpoint_variables_and_another_flavour(run, cache: Path, monkeypatch,
     assert failure == ""
     assert "(base, " in printed
     assert "is the base flavour; the prompts are for instruct" in warnings[0]
-    assert (tmp_path / "device" / "mixtral_tensor_cache_bfp8" / "manifest.json").is_file()
+    assert (tmp_path / "device" / "mixtral_tensor_cache_bfp8" / "weight_cache.json").is_file()
+
+
+def test_warm_up_fills_the_cache_and_then_the_checkpoint_may_go(run, cache: Path, monkeypatch, tmp_path: Path) -> None:
+    repacked = tmp_path / "repacked"
+    shutil.copytree(
+        tiny_checkpoint("instruct", cache / "mixtral8x7b-ttnn"), repacked, ignore=shutil.ignore_patterns("*_cache_*")
+    )
+    monkeypatch.setenv("MIXTRAL_CKPT_DIR", str(repacked))
+    monkeypatch.setenv("MIXTRAL_CACHE_PATH", str(tmp_path / "device"))
+    filled = tmp_path / "device" / "mixtral_tensor_cache_instruct_bfp8"
+    refused = run("--cache-only")[1]
+    assert re.search(
+        rf"^demo: {filled}/.*\.tensorbin is missing; start without --cache-only to make it again$", refused
+    )
+    printed, failure = run("--warm-up")
+    assert failure == ""
+    assert re.search(rf"^{filled}: \d+ files, 0.0\d GB, whole and checked, in ", printed)
+    assert "Answer" not in printed
+    answered = blocks_of(run("--cache-only")[0])
+    shutil.rmtree(repacked)
+    assert blocks_of(run()[0]) == answered
+    assert len(answered) == 32
+    assert "is not in the weight cache" in run("--precision", "accuracy")[1]
+    shutil.rmtree(filled)
+    assert f"{repacked} is not a repacked checkpoint" in run()[1]
 
 
 def test_a_repacked_directory_of_another_vocabulary(run, cache: Path, monkeypatch, tmp_path: Path) -> None:

@@ -54,8 +54,13 @@ class InMemoryCheckpoint:
 
     def __init__(self, model: Transformer) -> None:
         self.config = model.config
-        self.fingerprint = "in memory"
-        self.tensor = model.state_dict().__getitem__
+        self._weights = model.state_dict()
+
+    def tensor(self, name: str) -> torch.Tensor:
+        return self._weights[name]
+
+    def n_parameters(self) -> int:
+        return sum(weight.numel() for weight in self._weights.values())
 
 
 def weights_of(model: Transformer, mesh: Mesh) -> CheckpointWeights:

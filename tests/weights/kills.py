@@ -30,21 +30,26 @@ def seconds_of(code: str) -> float:
     return time.monotonic() - began
 
 
-def run_with_kills(code: str, n_kills: int, seconds: float, after_kill: Callable[[], None]) -> int:
-    """Kills n_kills runs at random points in `seconds`, calls after_kill each time, then lets one run to its end.
+def run_with_kills(
+    code: str, n_kills: int, seconds: float, after_kill: Callable[[], None], start_over: Callable[[], None]
+) -> None:
+    """Kills n_kills runs at random points, calls after_kill each time, then lets one run to its end.
 
-    Returns how many runs were indeed killed at work: some end before.
+    `seconds` is how long the work takes. A run that ends before it is killed is forgotten by start_over, and the points
+    move nearer to the start: however fast the machine is, n_kills runs are killed at work.
     """
     delays = random.Random(0)
-    n_killed = 0
-    for _ in range(n_kills):
+    while n_kills:
         process = start(code)
         time.sleep(delays.uniform(0, seconds))
         process.send_signal(signal.SIGKILL)
-        n_killed += process.wait() == -signal.SIGKILL
-        after_kill()
+        if process.wait() == -signal.SIGKILL:
+            n_kills -= 1
+            after_kill()
+        else:
+            start_over()
+            seconds /= 2
     assert start(code).wait() == 0
-    return n_killed
 
 
 def inodes(folder: Path, pattern: str) -> dict[str, int]:

@@ -56,7 +56,7 @@ class Attention:
         self._wqkv = weights.load(
             f"layers.{layer}.attention.wqkv",
             (1, 1, config.dim, n * qkv_columns),
-            lambda read: _fuse_qkv(read, layer, n),
+            lambda read, chip: _fused_qkv(read, layer, n, chip),
             self._dtype,
             Placement.SPLIT_COLUMNS,
             memory_config=over_dram_banks(config.dim, qkv_columns, mesh.dram_banks),
@@ -64,7 +64,7 @@ class Attention:
         self._wo = weights.load(
             f"layers.{layer}.attention.wo",
             (1, 1, n * out_rows, config.dim),
-            lambda read: read(f"layers.{layer}.attention.wo.weight").T[None, None],
+            lambda read, chip: read(f"layers.{layer}.attention.wo.weight").chunk(n, dim=1)[chip].T[None, None],
             self._dtype,
             Placement.SPLIT_ROWS,
             memory_config=over_dram_banks(out_rows, config.dim, mesh.dram_banks),
@@ -228,7 +228,7 @@ class Attention:
         return rounded
 
 
-def _fuse_qkv(read: ReadTensor, layer: int, n_devices: int) -> torch.Tensor:
-    """[1, 1, D, columns]: for each chip in turn its query heads, its key heads, its value heads."""
-    parts = [read(f"layers.{layer}.attention.{w}.weight").chunk(n_devices) for w in ("wq", "wk", "wv")]
-    return torch.cat([part[device] for device in range(n_devices) for part in parts]).T[None, None]
+def _fused_qkv(read: ReadTensor, layer: int, n_devices: int, chip: int) -> torch.Tensor:
+    """[1, 1, D, columns of a chip]: its query heads, its key heads, its value heads."""
+    weights = [read(f"layers.{layer}.attention.{w}.weight") for w in ("wq", "wk", "wv")]
+    return torch.cat([weight.chunk(n_devices)[chip] for weight in weights]).T[None, None]

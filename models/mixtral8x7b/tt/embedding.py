@@ -14,7 +14,7 @@ class Embedding:
         self._table_VD = weights.load(
             "tok_embeddings",
             (1, 1, config.vocab_size, config.dim),
-            lambda read: read("tok_embeddings.weight")[None, None],
+            lambda read, chip: read("tok_embeddings.weight")[None, None],
             ttnn.bfloat16,
             Placement.REPLICATED,
             layout=ttnn.ROW_MAJOR_LAYOUT,

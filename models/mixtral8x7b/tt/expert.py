@@ -25,10 +25,8 @@ class Expert:
         self._down_program = decode_matmul(hidden, dim, hidden_cores, cores)
 
         def load(w: str, rows: int, columns: int) -> ttnn.Tensor:
-            def make(read: ReadTensor) -> torch.Tensor:
-                experts = [d * local + slot for d in range(n)]
-                names = [f"layers.{layer}.feed_forward.experts.{e}.{w}.weight" for e in experts]
-                return torch.stack([read(name).T for name in names])[:, None]
+            def make(read: ReadTensor, chip: int) -> torch.Tensor:
+                return read(f"layers.{layer}.feed_forward.experts.{chip * local + slot}.{w}.weight").T[None, None]
 
             return weights.load(
                 f"layers.{layer}.feed_forward.experts.slot{slot}.{w}",

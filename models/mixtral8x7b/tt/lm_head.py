@@ -18,7 +18,7 @@ class LMHead:
         self._output = weights.load(
             "output",
             (1, 1, config.dim, config.vocab_size),
-            lambda read: read("output.weight").T[None, None],
+            lambda read, chip: read("output.weight").chunk(mesh.n_devices)[chip].T[None, None],
             precision.lm_head_weights,
             Placement.SPLIT_COLUMNS,
             memory_config=over_dram_banks(config.dim, columns, mesh.dram_banks),

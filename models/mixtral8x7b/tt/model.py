@@ -62,7 +62,6 @@ class Mixtral:
         self._layers = [DecoderBlock(weights, mesh, precision, layer) for layer in range(config.n_layers)]
         self._norm = RMSNorm(weights, precision, "norm")
         self._lm_head = LMHead(weights, mesh, precision)
-        weights.finish()
         self.sampler = Sampler(config.vocab_size, mesh)
         self.cache = KVCache(config, mesh, n_blocks, precision.kv_cache)
         self.state = DecodeState(mesh, blocks_for(max_context))

@@ -27,7 +27,7 @@ class RMSNorm:
         self._weight = weights.load(  # rows of 32: the form in which the kernel reads it without tiles
             name,
             (1, 1, config.dim // TILE, TILE),
-            lambda read: read(f"{name}.weight").reshape(1, 1, -1, TILE),
+            lambda read, chip: read(f"{name}.weight").reshape(1, 1, -1, TILE),
             ttnn.bfloat16,
             Placement.REPLICATED,
             layout=ttnn.ROW_MAJOR_LAYOUT,

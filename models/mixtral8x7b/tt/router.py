@@ -28,7 +28,7 @@ class Router:
         self._gate = weights.load(
             f"layers.{layer}.feed_forward.gate",
             (1, 1, config.dim, width),
-            lambda read: _padded(read(f"layers.{layer}.feed_forward.gate.weight").T, width),
+            lambda read, chip: _padded(read(f"layers.{layer}.feed_forward.gate.weight").T, width),
             ttnn.bfloat16,
             Placement.REPLICATED,
         )

@@ -1,26 +1,24 @@
-"""Weights in device format: converted from the repacked checkpoint once, later only loaded.
+"""Weights in device format: converted from the checkpoint once, later only loaded.
 
-    <folder>/layers.0.attention.wqkv_BFLOAT8_B_ttnn.tensorbin    one file per tensor, all chips' parts in it
-    <folder>/manifest.json                                       whose weights, how many chips, and each file's size
-
-A file counts only if the manifest names it; the manifest is written after the files, so an interrupted conversion is
-done again. A file's name carries its dtype and the library that wrote it, whose format only it can read: the presets
-and the targets share a folder.
+The same packer writes the files for every target, chip by chip (`cache_folder`): they are ttnn's own, byte for byte.
 """
 
-import json
-import os
+from math import prod
 from pathlib import Path
 
+import torch
 import ttnn
+from loguru import logger
 
-from models.mixtral8x7b.repacked import RepackedCheckpoint
+import tensorbin
+from models.mixtral8x7b.cache_folder import FORMAT_VERSION, TOKENIZER, CacheFolder, Identity, Source
+from models.mixtral8x7b.cached_checkpoint import Checkpoint
+from models.mixtral8x7b.progress import OnProgress, no_progress
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
-from models.mixtral8x7b.tt.weights import MakeTensor
+from models.mixtral8x7b.tt.weights import MakePart
 from models.mixtral8x7b.weights import CheckpointError
 
-VERSION = 1  # of the conversion: counted up when a tensor of the same name is made differently
-MANIFEST = "manifest.json"
+CONVERSION = 2  # version of how the layers lay their weights out: counted up when one does it differently
 
 
 def cache_folder(cache_path: Path, flavour: str, experts: ttnn.DataType) -> Path:
@@ -30,93 +28,99 @@ def cache_folder(cache_path: Path, flavour: str, experts: ttnn.DataType) -> Path
 
 
 class CheckpointWeights:
-    """Weights of a repacked checkpoint, cached in a folder, or converted at every start where there is none (None).
+    """Weights of a checkpoint, cached in a folder, or converted at every start where there is none (None).
 
-    Raises CheckpointError if the folder holds another model's weights, weights for another number of chips, or is not
-    writable.
+    A file that is missing, damaged or of something else is made again, with a warning; with `cache_only` it is refused.
+    `on_progress` counts parameters, loaded or converted.
+    Raises CheckpointError for a cache that is refused, damaged in its index or not writable.
     """
 
-    def __init__(self, checkpoint: RepackedCheckpoint, mesh: Mesh, folder: Path | None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        mesh: Mesh,
+        folder: Path | None,
+        cache_only: bool = False,
+        on_progress: OnProgress = no_progress,
+    ) -> None:
         self.config = checkpoint.config
         self._checkpoint = checkpoint
         self._mesh = mesh
-        self._folder = folder
-        self._identity = {"version": VERSION, "fingerprint": checkpoint.fingerprint, "n_devices": mesh.n_devices}
-        self._files: dict[str, int] = self._read_manifest(folder) if folder else {}
-        self._has_new_files = False
+        self._cache_only = cache_only
+        self._on_progress = on_progress
+        self._n_loaded = 0
+        self._cache: CacheFolder | None = None
+        if folder is None:
+            return
+        self._cache = CacheFolder(folder)
+        self._identity = Identity(
+            FORMAT_VERSION, checkpoint.fingerprint, CONVERSION, f"1x{mesh.n_devices}", tensorbin.TTNN_VERSION
+        )
+        self._source = Source(checkpoint.flavour, checkpoint.config.to_params(), checkpoint.n_parameters())
+        if self._cache.identity not in (None, self._identity):
+            self._warn_or_refuse(folder, f"is of something else: {self._identity.differs_from(self._cache.identity)}")
+            self._cache.files.clear()
 
     def load(
         self,
         name: str,
         shape: tuple[int, int, int, int],
-        make: MakeTensor,
+        make: MakePart,
         dtype: ttnn.DataType,
         placement: Placement,
         layout: ttnn.Layout = ttnn.TILE_LAYOUT,
         memory_config: ttnn.MemoryConfig = ttnn.DRAM_MEMORY_CONFIG,
     ) -> ttnn.Tensor:
-        host = self._cached(name, self._mesh.local_shape(shape, placement), dtype, layout)
-        if host is None:
-            value = make(self._checkpoint.tensor)
-            if tuple(value.shape) != shape:
-                raise ValueError(f"{name} was made as {list(value.shape)}; {list(shape)} announced")
-            host = self._mesh.to_host(value, placement, dtype, layout)
-            self._store(name, dtype, host)
+        host = self._host_tensor(name, shape, make, dtype, placement, layout)
+        self._n_loaded += prod(shape)
+        n_parameters = self._checkpoint.n_parameters()
+        self._on_progress(min(self._n_loaded, n_parameters), n_parameters)
         return ttnn.to_device(host, self._mesh.device, memory_config=memory_config)
 
-    def finish(self) -> None:
-        """Writes the manifest if files were added."""
-        if self._folder and self._has_new_files:
-            temporary = self._folder / f"{MANIFEST}.{os.getpid()}"
-            temporary.write_text(json.dumps(self._identity | {"files": self._files}, indent=1, sort_keys=True) + "\n")
-            temporary.replace(self._folder / MANIFEST)
+    def _host_tensor(
+        self,
+        name: str,
+        shape: tuple[int, int, int, int],
+        make: MakePart,
+        dtype: ttnn.DataType,
+        placement: Placement,
+        layout: ttnn.Layout,
+    ) -> ttnn.Tensor:
+        local = tuple(self._mesh.local_shape(shape, placement))
 
-    def _cached(self, name: str, shape: list[int], dtype: ttnn.DataType, layout: ttnn.Layout) -> ttnn.Tensor | None:
-        """The tensor of a file that the manifest names and that is what is wanted; None where it must be made again."""
-        if self._folder is None:
-            return None
-        file = self._folder / _file_name(name, dtype)
-        if file.name not in self._files or not file.is_file() or file.stat().st_size != self._files[file.name]:
-            return None
-        try:
-            host = ttnn.load_tensor(str(file))
-        except (RuntimeError, MemoryError):  # damaged
-            return None
-        is_wanted = (list(host.shape), host.dtype, host.layout) == (shape, dtype, layout)
-        return host if is_wanted else None
+        def make_part(chip: int) -> torch.Tensor:
+            part = make(self._checkpoint.tensor, chip)
+            if tuple(part.shape) != local:
+                raise ValueError(f"{name} was made as {list(part.shape)}; {list(local)} announced")
+            return part
 
-    def _store(self, name: str, dtype: ttnn.DataType, host: ttnn.Tensor) -> None:
-        if self._folder is None:
-            return
-        file = self._folder / _file_name(name, dtype)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            ttnn.dump_tensor(str(file), host)
-            self._files[file.name] = file.stat().st_size
-        except (OSError, RuntimeError) as error:
-            raise CheckpointError(
-                f"the weight cache {self._folder} is not writable ({error}); set MIXTRAL_CACHE_PATH to a folder that is"
-            ) from error
-        self._has_new_files = True
+        is_split = placement.value is not None
+        if self._cache is None:
+            parts = [make_part(chip) for chip in range(self._mesh.n_devices if is_split else 1)]
+            whole = torch.cat(parts, placement.value) if is_split else parts[0]
+            return self._mesh.to_host(whole, placement, dtype, layout)
+        header = tensorbin.Header(
+            local,
+            tensorbin.DType[dtype.name],
+            tensorbin.Layout[layout.name],
+            mesh_shape=(1, self._mesh.n_devices) if is_split else (1, 1),
+            placements=(placement.value,),
+        )
+        file = self._cache.folder / f"{name}_dtype_{dtype.name}_layout_{layout.name}.tensorbin"
+        if problem := self._cache.problem(file.name, tensorbin.encode(header)):
+            if self._cache_only or file.name in self._cache.files:
+                self._warn_or_refuse(file, problem)
+            try:
+                tokenizer = self._checkpoint.directory / TOKENIZER
+                self._cache.write(file.name, header, make_part, self._identity, self._source, tokenizer)
+            except OSError as error:
+                raise CheckpointError(
+                    f"the weight cache {self._cache.folder} is not writable ({error}); set MIXTRAL_CACHE_PATH to a "
+                    "folder that is"
+                ) from error
+        return ttnn.load_tensor(str(file))
 
-    def _read_manifest(self, folder: Path) -> dict[str, int]:
-        file = folder / MANIFEST
-        if not file.is_file():
-            return {}
-        try:
-            manifest = json.loads(file.read_text())
-            there, files = {key: manifest[key] for key in self._identity}, dict(manifest["files"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{file} is damaged ({error!r}); delete the folder {folder}") from error
-        for key, what in (
-            ("version", "was written by another version of this program"),
-            ("fingerprint", "holds the weights of another checkpoint"),
-            ("n_devices", f"holds weights for {there['n_devices']} chips, not {self._mesh.n_devices}"),
-        ):
-            if there[key] != self._identity[key]:
-                raise CheckpointError(f"{folder} {what}; set MIXTRAL_CACHE_PATH to another folder, or delete this one")
-        return files
-
-
-def _file_name(name: str, dtype: ttnn.DataType) -> str:
-    return f"{name}_{dtype.name}_{ttnn.__name__}.tensorbin"
+    def _warn_or_refuse(self, path: Path, problem: str) -> None:
+        if self._cache_only:
+            raise CheckpointError(f"{path} {problem}; start without --cache-only to make it again")
+        logger.warning(f"{path} {problem}; it is made again")

@@ -1,7 +1,8 @@
 """Where a layer gets its weights from: a protocol, and the source that has none.
 
-A layer asks for a tensor by name, with its global shape and a function that makes it from the checkpoint. Only a source
-that needs the numbers calls the function: a warm cache does not, and `EmptyWeights` never does.
+A layer asks for a tensor by name, with its global shape and a function that makes a chip's part of it from the
+checkpoint. Only a source that needs the numbers calls the function: a warm cache does not, and `EmptyWeights` never
+does. Parts are made one by one, so that converting needs memory for a few of them only.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from models.mixtral8x7b.config import MixtralConfig
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 
 ReadTensor: TypeAlias = Callable[[str], torch.Tensor]  # our name of a weight -> [out, in] (or [width] of a norm)
-MakeTensor: TypeAlias = Callable[[ReadTensor], torch.Tensor]
+MakePart: TypeAlias = Callable[[ReadTensor, int], torch.Tensor]  # the part of this chip
 
 
 class Weights(Protocol):
@@ -24,16 +25,14 @@ class Weights(Protocol):
         self,
         name: str,
         shape: tuple[int, int, int, int],
-        make: MakeTensor,
+        make: MakePart,
         dtype: ttnn.DataType,
         placement: Placement,
         layout: ttnn.Layout = ttnn.TILE_LAYOUT,
         memory_config: ttnn.MemoryConfig = ttnn.DRAM_MEMORY_CONFIG,
     ) -> ttnn.Tensor:
-        """The tensor on the chips. `shape` is that of the whole, which `make` returns and `placement` divides."""
-
-    def finish(self) -> None:
-        """Called once, after the last load."""
+        """The tensor on the chips. `shape` is that of the whole; `placement` says how it is divided into the parts that
+        `make` gives. Where it is not divided, chip 0's part is everyone's."""
 
 
 class EmptyWeights:
@@ -47,7 +46,7 @@ class EmptyWeights:
         self,
         name: str,
         shape: tuple[int, int, int, int],
-        make: MakeTensor,
+        make: MakePart,
         dtype: ttnn.DataType,
         placement: Placement,
         layout: ttnn.Layout = ttnn.TILE_LAYOUT,
@@ -55,6 +54,3 @@ class EmptyWeights:
     ) -> ttnn.Tensor:
         local = self._mesh.local_shape(shape, placement)
         return ttnn.empty(local, dtype=dtype, layout=layout, device=self._mesh.device, memory_config=memory_config)
-
-    def finish(self) -> None:
-        pass

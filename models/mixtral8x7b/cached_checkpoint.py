@@ -1,0 +1,55 @@
+"""A checkpoint of which only the weight cache is left: enough to start, as long as the cache is whole."""
+
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from models.mixtral8x7b.cache_folder import INDEX, TOKENIZER, CacheFolder
+from models.mixtral8x7b.config import ConfigError, MixtralConfig
+from models.mixtral8x7b.weights import CheckpointError
+
+
+class Checkpoint(Protocol):
+    """What the model needs of a checkpoint: `RepackedCheckpoint` and `CachedCheckpoint` have it."""
+
+    directory: Path  # where tokenizer.model is, if the checkpoint came with one
+    config: MixtralConfig
+
+    @property
+    def flavour(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def n_parameters(self) -> int: ...
+    def tensor(self, name: str) -> Tensor: ...
+
+
+class CachedCheckpoint:
+    """What the folder of a weight cache says of its checkpoint.
+
+    Raises CheckpointError if there is no such folder, or what stands in it is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        cache = CacheFolder(folder)
+        if cache.identity is None or cache.source is None:
+            raise CheckpointError(f"{folder} is no weight cache of this version of the program (no {INDEX})")
+        if TOKENIZER in cache.files and (problem := cache.problem(TOKENIZER)):
+            raise CheckpointError(f"{folder / TOKENIZER} {problem}; set MIXTRAL_TOKENIZER_PATH, or delete the folder")
+        try:
+            self.config = MixtralConfig.from_params(cache.source.params)
+        except ConfigError as error:
+            raise CheckpointError(f"{folder / INDEX} is damaged ({error}); delete the folder {folder}") from error
+        self.directory = folder
+        self.flavour = cache.source.flavour
+        self.fingerprint = cache.identity.fingerprint
+        self._n_parameters = cache.source.n_parameters
+
+    def n_parameters(self) -> int:
+        return self._n_parameters
+
+    def tensor(self, name: str) -> Tensor:
+        raise CheckpointError(
+            f"{name} is not in the weight cache {self.directory}, and the checkpoint is gone; repack it again or set "
+            "MIXTRAL_CKPT_DIR to where it is"
+        )

@@ -1,0 +1,31 @@
+"""Which checkpoint a program runs, and where its weight cache is."""
+
+from pathlib import Path
+
+from loguru import logger
+
+from models.mixtral8x7b.cache_folder import INDEX
+from models.mixtral8x7b.cached_checkpoint import CachedCheckpoint, Checkpoint
+from models.mixtral8x7b.repacked import MANIFEST, RepackedCheckpoint
+from models.mixtral8x7b.settings import Settings
+from models.mixtral8x7b.tiny import tiny_checkpoint
+from models.mixtral8x7b.tt.precision import Precision
+from models.mixtral8x7b.tt.weight_cache import cache_folder
+
+
+def open_checkpoint(settings: Settings, flavour: str, precision: Precision) -> tuple[Checkpoint, Path]:
+    """The checkpoint and the folder of its weight cache.
+
+    Without settings.checkpoint it is the tiny one of this flavour. Where the checkpoint is gone but the weight cache of
+    this flavour and precision is there, it is what that says of it. A repacked checkpoint's own flavour counts.
+    Raises CheckpointError if neither is there, or something is damaged.
+    """
+    directory = settings.checkpoint or tiny_checkpoint(flavour, settings.user_cache)
+    cache = cache_folder(settings.weight_cache or directory, flavour, precision.expert_weights)
+    if not (directory / MANIFEST).is_file() and (cache / INDEX).is_file():
+        logger.warning(f"{directory} has no checkpoint any more; starting from the weight cache {cache} alone")
+        return CachedCheckpoint(cache), cache
+    checkpoint = RepackedCheckpoint(directory)
+    if checkpoint.flavour != flavour:
+        logger.warning(f"{directory} is the {checkpoint.flavour} flavour; the prompts are for {flavour}")
+    return checkpoint, cache_folder(settings.weight_cache or directory, checkpoint.flavour, precision.expert_weights)

@@ -1,0 +1,73 @@
+"""`.tensorbin` files on disk."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tensorbin.formats import TensorbinError
+from tensorbin.header import Header, decode, encode
+
+_MOST_HEADER_BYTES = 1 << 20  # thousands of chips
+
+
+def read_header(path: str | Path) -> Header:
+    """The header of a file that is as long as it says. TensorbinError, with the file's name, for anything else; OSError
+    if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(8)
+            if len(start) < 8:
+                raise TensorbinError("the file ends in the header")
+            header_bytes = 8 + struct.unpack("<Q", start)[0]
+            if header_bytes > min(size, _MOST_HEADER_BYTES):
+                raise TensorbinError("the file ends in the header, or is none of this format")
+            header = decode(start + file.read(header_bytes - 8))
+        if size != header_bytes + header.data_bytes:
+            raise TensorbinError(f"the file has {size} bytes; its header tells of {header_bytes + header.data_bytes}")
+    except TensorbinError as error:
+        raise TensorbinError(f"{path}: {error}") from error
+    return header
+
+
+def part(path: str | Path, header: Header, k: int) -> torch.Tensor:
+    """Part k of a file with this header, uint8 [header.part_bytes], to unpack.
+
+    The file is mapped, not read: pages come from disk when they are used and can be dropped again. A file that becomes
+    shorter meanwhile ends the process; to replace a file, rename another to its name.
+    """
+    if not 0 <= k < header.n_parts:
+        raise IndexError(f"{path} has {header.n_parts} parts, no part {k}")
+    start = len(encode(header)) + k * header.part_stride
+    # copy on write, because torch knows no read-only memory
+    return torch.from_numpy(np.memmap(path, np.uint8, "c", offset=start, shape=(header.part_bytes,)))
+
+
+def write(path: str | Path, header: Header, parts: Iterable[torch.Tensor]) -> None:
+    """Write a file: under a temporary name first, then renamed. `parts`: uint8 [header.part_bytes] as of `pack`, in the
+    order of `Header.part_of_chip`; one is held at a time. TensorbinError if their number or size does not fit."""
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(encode(header))
+            count = 0
+            for count, data in enumerate(parts, start=1):
+                if data.dtype is not torch.uint8 or data.numel() != header.part_bytes:
+                    raise TensorbinError(
+                        f"{path}: a part has {data.numel()} x {data.dtype}, not {header.part_bytes} bytes"
+                    )
+                if count > 1:
+                    file.write(bytes(header.part_stride - header.part_bytes))
+                file.write(data.numpy().data)
+            if count != header.n_parts:
+                raise TensorbinError(f"{path}: {count} parts given, {header.n_parts} announced")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
