@@ -96,5 +96,6 @@ def check_free_space(folder: Path, n_bytes: int) -> None:
 
 
 def _remove_temporaries(folder: Path) -> None:
-    for file in folder.glob(f"*{TEMPORARY}"):
-        file.unlink()
+    for pattern in (f"*{TEMPORARY}", ".tmp*"):  # the second are safetensors', which writes under a name of its own first
+        for file in folder.glob(pattern):
+            file.unlink()

@@ -48,7 +48,8 @@ def check_kills(large: Path, out: Path, n_kills: int) -> None:
         for name in now.keys() - finished.keys():
             assert (out / name).read_bytes() == whole[name], "a half file has a final name"
         finished.update(now)
-        assert len(list(out.glob("*.tmp"))) <= 1, "an earlier run's temporary file is still there"
+        # one file being written, one being synced and the journal: more would be of earlier runs
+        assert len(list(out.glob("*.tmp")) + list(out.glob(".tmp*"))) <= 3
 
     def start_over() -> None:
         shutil.rmtree(out)
@@ -77,6 +78,7 @@ def test_what_a_killed_run_left_is_removed(large: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "layers.03.safetensors.tmp").write_bytes(b"half")
+    (out / ".tmpYIPiI5").write_bytes(b"half, under safetensors' name")
     repack(large / "source", out)
     assert contents(out) == contents(large / "whole")
 
