@@ -96,6 +96,6 @@ def check_free_space(folder: Path, n_bytes: int) -> None:
 
 
 def _remove_temporaries(folder: Path) -> None:
-    for pattern in (f"*{TEMPORARY}", ".tmp*"):  # the second are safetensors', which writes under a name of its own first
+    for pattern in (f"*{TEMPORARY}", ".tmp*"):  # the second is how safetensors names what it has not finished
         for file in folder.glob(pattern):
             file.unlink()

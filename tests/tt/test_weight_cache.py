@@ -131,7 +131,12 @@ def test_the_index_tells_of_everything(repacked: Path, cache: Path) -> None:
 
 @pytest.mark.parametrize("n_devices", [1, 2, 4, 8])
 def test_the_file_is_the_one_that_ttnn_writes(repacked: Path, tmp_path: Path, n_devices: int) -> None:
-    """`dump_tensor` of the CPU backend writes the real ttnn's bytes, which tests/mock/test_tensorbin.py shows."""
+    """Here ttnn is the CPU backend; tests/mock/test_weight_cache.py does it with the real one."""
+    check_files(repacked, tmp_path, n_devices)
+
+
+def check_files(repacked: Path, tmp_path: Path, n_devices: int) -> None:
+    """The cache's files have the bytes of `ttnn.dump_tensor` of the same weights: one of each kind of placement."""
     checkpoint = RepackedCheckpoint(repacked)
     with open_mesh(n_devices) as mesh:
         Mixtral(CheckpointWeights(checkpoint, mesh, tmp_path / "cache"), mesh, ACCURACY, n_blocks=1, max_context=64)
