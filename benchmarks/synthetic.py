@@ -9,28 +9,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.mixtral8x7b.config import MixtralConfig, MoeConfig
+from models.mixtral8x7b.config import MIXTRAL_8X7B
 from models.mixtral8x7b.weights import Form, global_tensors, layer_tensors, source_shapes
 
-FULL = MixtralConfig(
-    dim=4096,
-    n_layers=32,
-    head_dim=128,
-    hidden_dim=14336,
-    n_heads=32,
-    n_kv_heads=8,
-    norm_eps=1e-5,
-    vocab_size=32000,
-    moe=MoeConfig(8, 2),
-)
-LAYER_BYTES = 2 * sum(prod(tensor.weight.shape(FULL)) for tensor in layer_tensors(FULL, 0))
-GLOBAL_BYTES = 2 * sum(prod(tensor.weight.shape(FULL)) for tensor in global_tensors())
+LAYER_BYTES = 2 * sum(prod(tensor.weight.shape(MIXTRAL_8X7B)) for tensor in layer_tensors(MIXTRAL_8X7B, 0))
+GLOBAL_BYTES = 2 * sum(prod(tensor.weight.shape(MIXTRAL_8X7B)) for tensor in global_tensors())
 
 
 def write_synthetic(directory: Path, form: Form, n_layers: int) -> None:
     """In a published form: one file per layer, the embedding and the LM head in the last."""
     directory.mkdir(parents=True)
-    config = replace(FULL, n_layers=n_layers)
+    config = replace(MIXTRAL_8X7B, n_layers=n_layers)
     (directory / "params.json").write_text(json.dumps(config.to_params()))
     shapes = source_shapes(config, form)
     block = (0.02 * torch.randn(1 << 24, generator=torch.Generator().manual_seed(0))).bfloat16()

@@ -24,9 +24,11 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, metavar="FILE", help='a JSON list of {"prompt": "..."}')
     parser.add_argument("--prefill", type=int, metavar="N", help="prompt tokens to prefill, the rest is decoded (all)")
     parser.add_argument("--precision", default="performance", help="performance (default) or accuracy")
-    parser.add_argument("--warm-up", action="store_true", help="only fill the weight cache, and check all of it")
+    parser.add_argument("--warm-up", action="store_true", help="fill and check the weight cache, no answers")
     parser.add_argument("--cache-only", action="store_true", help="refuse to convert weights: the cache must be whole")
     arguments = parser.parse_args()
+    if arguments.warm_up and (arguments.users or arguments.prompts or arguments.prefill is not None):
+        parser.error("--warm-up answers nothing: it takes --target, --kind, --precision and --cache-only")
     target = chosen_target(arguments.target)
     try:
         use_target(target)
@@ -56,6 +58,11 @@ def main() -> None:
                 run_demo(options, settings, mesh, target)
     except MISTAKES as error:
         sys.exit(f"demo: {error}")
+    except OSError as error:
+        sys.exit(f"demo: cannot use {error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        print("demo: stopped", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

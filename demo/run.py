@@ -1,15 +1,12 @@
 """One demo run: loads the model, answers every user's prompt, prints the answers and the metrics."""
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 from demo.prompts import INPUTS, UserPrompt, long_prompts, short_prompts
 from demo.report import block, count_right, metrics
+from models.mixtral8x7b.cache_folder import CacheFolder
 from models.mixtral8x7b.cached_checkpoint import Checkpoint
 from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.generator import Generator
@@ -84,8 +81,7 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
     loaded = time.perf_counter()
     columns, times = [], []
     generator = Generator(model, trace=can_trace(target))
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        task = progress.add_task("answering", total=options.max_new_tokens)
+    with progress_bar("answering") as on_progress:
         for column in generator.generate(
             [prompt.ids for prompt in prompts],
             options.max_new_tokens,
@@ -94,7 +90,7 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
         ):
             columns.append(column)
             times.append(time.perf_counter())
-            progress.update(task, completed=min(len(columns), options.max_new_tokens))
+            on_progress(min(len(columns), options.max_new_tokens), options.max_new_tokens)
     per_user = zip(*columns, strict=True)
     answers = [tokenizer.decode([token for token in tokens if token is not None]).strip() for tokens in per_user]
     for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=True), start=1):
@@ -107,15 +103,15 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
 
 
 def warm_up(options: DemoOptions, settings: Settings, mesh: Mesh) -> None:
-    """Fills the weight cache, or checks every byte of it, and generates nothing. Raises what run_demo raises."""
+    """Fills the weight cache for a precision, or checks every byte that is there. Raises what run_demo raises."""
     precision = preset(options.precision)
     checkpoint, cache = open_checkpoint(settings, options.flavour, precision)
     started = time.perf_counter()
     _load(checkpoint, cache, options, precision, mesh, n_blocks=1, max_context=KV_BLOCK)
-    files = [file.stat().st_size for file in cache.iterdir()]
+    files = CacheFolder(cache).files.values()
     print(
-        f"{cache}: {len(files)} files, {sum(files) / 1e9:.2f} GB, whole and checked, in "
-        f"{time.perf_counter() - started:.1f} s"
+        f"{cache}: {len(files)} files, {sum(file.bytes for file in files) / 1e9:.2f} GB; those for precision "
+        f"{precision.name} are whole and checked, in {time.perf_counter() - started:.1f} s"
     )
 
 

@@ -40,14 +40,17 @@ def main() -> None:
             print(f"repacked into {output}")
     except CheckpointError as error:
         sys.exit(f"repack_weights: {error}")
+    except OSError as error:
+        sys.exit(f"repack_weights: cannot use {error.filename}: {error.strerror}")
     except KeyboardInterrupt:
-        sys.exit("repack_weights: stopped; run again to go on: finished files are kept")
+        print("repack_weights: stopped; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
 
 
 def _verify(folder: Path) -> None:
     checkpoint = RepackedCheckpoint(folder)
     with progress_bar("verifying") as on_progress:
-        wrong = checkpoint.wrong(on_progress)
+        wrong = checkpoint.wrong_files(on_progress)
     for file, tensors in wrong.items():
         print(f"{folder / file} is wrong: {listed(tensors)}", file=sys.stderr)
     if wrong:

@@ -12,8 +12,9 @@ since ttnn crashes on a damaged one, then the parts.
 import json
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from typing import Any
 import torch
 
 import tensorbin
-from models.mixtral8x7b.durable import exclusive, write_durably, write_text_durably
+from models.mixtral8x7b.durable import exclusive, no_temporaries, shared, write_durably, write_text_durably
+from models.mixtral8x7b.repacked import TOKENIZER
 from models.mixtral8x7b.weights import CheckpointError
 
 INDEX = "weight_cache.json"
 SUFFIX = ".tensorbin"
 FORMAT_VERSION = 2
-TOKENIZER = "tokenizer.model"
 CONVERTING = 2  # parts at once: one waits for the disk while the other computes, on as many cores as torch uses
 CHECKING = 4  # parts at once, READ_BYTES at a time: the most that was read on two cores
 READ_BYTES = 1 << 20
@@ -35,7 +36,7 @@ READ_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Identity:
-    """What a cache is of. A cache that differs in any field is another cache; the metadata names it in messages."""
+    """What a cache is of. A cache that differs in any field is another cache."""
 
     format_version: int
     fingerprint: str  # of the repacked checkpoint
@@ -44,7 +45,7 @@ class Identity:
     ttnn: str  # version whose file format it is
 
     def differs_from(self, other: "Identity") -> str:
-        """The first field that differs, for people: "mesh is 1x4, not 1x8"; empty if none does."""
+        """The first field that differs, for people: "its mesh is 1x4, not 1x8"; empty if none does."""
         for field in fields(self):
             ours, theirs = getattr(self, field.name), getattr(other, field.name)
             if ours != theirs:
@@ -87,20 +88,48 @@ class CacheFolder:
 
         With `header`, the file's must be this one.
         """
-        file, entry = self.folder / name, self.files.get(name)
-        if entry is None or not file.is_file():
+        entry = self.files.get(name)
+        if entry is None:
             return "is missing"
         if header is not None and zlib.crc32(header) != entry.header_crc32:
             return "was made for another shape, dtype, layout or mesh"
-        with file.open("rb") as opened:
-            size = os.fstat(opened.fileno()).st_size
-            if size != entry.bytes:
-                return f"has {size} bytes, not {entry.bytes}"
-            if zlib.crc32(opened.read(entry.header_bytes)) != entry.header_crc32:
-                return "is damaged in its header"
-            return _problem_of_parts(opened.fileno(), entry)
+        try:
+            with (self.folder / name).open("rb") as opened:
+                size = os.fstat(opened.fileno()).st_size
+                if size != entry.bytes:
+                    return f"has {size} bytes, not {entry.bytes}"
+                if zlib.crc32(opened.read(entry.header_bytes)) != entry.header_crc32:
+                    return "is damaged in its header"
+                return _problem_of_parts(opened.fileno(), entry)
+        except FileNotFoundError:
+            return "is missing"
+        except OSError as error:
+            return f"cannot be read ({error.strerror})"
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """The folder as it is now, which nobody changes meanwhile."""
+        if not self.folder.is_dir():
+            yield
+            return
+        with shared(self.folder):
+            self._read()
+            yield
+
+    def has_tokenizer(self, tokenizer: Path) -> bool:
+        """Whether the copy of the checkpoint's tokenizer is this one, or there is none."""
+        if not tokenizer.is_file():
+            return True
+        entry = self.files.get(TOKENIZER)
+        return entry is not None and _entry_of(tokenizer.read_bytes()) == entry and not self.problem(TOKENIZER)
 
     # ---------------------------------------------------------------- writing
+
+    def keep_tokenizer(self, tokenizer: Path) -> None:
+        """Copies the checkpoint's tokenizer. Raises OSError if it cannot."""
+        with exclusive(self.folder, wait=True):
+            self._read()
+            self._write_file(TOKENIZER, lambda to: _copied(tokenizer, to))
 
     def write(
         self,
@@ -114,20 +143,30 @@ class CacheFolder:
         """Makes, packs and writes a file, unless another process has just done so; waits while one is at it.
 
         `make_part(k)` gives part k, of header.shape. What stands in the folder of another identity is removed, and the
-        tokenizer, if there is one, copied. Raises OSError if it cannot be written.
+        tokenizer, if there is one, copied. Raises OSError if it cannot be written, CheckpointError if the folder holds
+        somebody else's files.
         """
         with exclusive(self.folder, wait=True):
             self._read()
-            if self.identity != identity:
-                self._begin(identity, source, tokenizer)
-            if self.problem(name, tensorbin.encode(header)):
-                self._write_file(name, lambda to: write_packed(to, header, make_part))
+            self._check_is_ours()
+            with no_temporaries(self.folder):
+                if self.identity != identity:
+                    self._begin(identity, source, tokenizer)
+                if self.problem(name, tensorbin.encode(header)):
+                    self._write_file(name, lambda to: write_packed(to, header, make_part))
+
+    def _check_is_ours(self) -> None:
+        if self.identity is None and any(self.folder.glob(f"*{SUFFIX}")):
+            raise CheckpointError(
+                f"{self.folder} holds {SUFFIX} files without {INDEX}, so of another program; set MIXTRAL_CACHE_PATH to "
+                "another folder, or delete this one"
+            )
 
     def _begin(self, identity: Identity, source: Source, tokenizer: Path) -> None:
-        (self.folder / INDEX).unlink(missing_ok=True)
+        self.identity, self.source, self.files = identity, source, {}
+        self._write_index()
         for file in self.folder.glob(f"*{SUFFIX}"):
             file.unlink()
-        self.identity, self.source, self.files = identity, source, {}
         if tokenizer.is_file():
             self._write_file(TOKENIZER, lambda to: _copied(tokenizer, to))
 
@@ -140,6 +179,7 @@ class CacheFolder:
     # ---------------------------------------------------------------- the index
 
     def _read(self) -> None:
+        self.identity, self.source, self.files = None, None, {}
         index = self.folder / INDEX
         if not index.is_file():
             return
@@ -148,9 +188,12 @@ class CacheFolder:
             content = values["content"]
             if values["crc32"] != _crc32_of(content):
                 raise ValueError("its checksum is wrong")
-            if content["identity"]["format_version"] == FORMAT_VERSION:
-                self.identity, self.source = Identity(**content["identity"]), Source(**content["source"])
-                self.files = {name: FileEntry(**entry) for name, entry in content["files"].items()}
+            version = content["identity"]["format_version"]
+            if version != FORMAT_VERSION:
+                self.identity = Identity(version, "unknown", 0, "unknown", "unknown")
+                return
+            self.identity, self.source = Identity(**content["identity"]), Source(**content["source"])
+            self.files = {name: FileEntry(**entry) for name, entry in content["files"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{index} is damaged ({error!r}); delete the folder {self.folder}") from error
 
@@ -190,7 +233,12 @@ def write_packed(file: Path, header: tensorbin.Header, make_part: Callable[[int]
 def _copied(source: Path, to: Path) -> FileEntry:
     content = source.read_bytes()
     to.write_bytes(content)
-    return FileEntry(len(content), 0, 0, len(content), [zlib.crc32(content)])
+    return _entry_of(content)
+
+
+def _entry_of(content: bytes) -> FileEntry:
+    """Of a file that is no tensor: one part, no header."""
+    return FileEntry(len(content), 0, 0, max(1, len(content)), [zlib.crc32(content)] if content else [])
 
 
 def _problem_of_parts(descriptor: int, entry: FileEntry) -> str:

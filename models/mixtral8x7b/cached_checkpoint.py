@@ -5,8 +5,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-from models.mixtral8x7b.cache_folder import INDEX, TOKENIZER, CacheFolder
+from models.mixtral8x7b.cache_folder import INDEX, CacheFolder
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
+from models.mixtral8x7b.repacked import TOKENIZER
 from models.mixtral8x7b.weights import CheckpointError
 
 
@@ -34,8 +35,6 @@ class CachedCheckpoint:
         cache = CacheFolder(folder)
         if cache.identity is None or cache.source is None:
             raise CheckpointError(f"{folder} is no weight cache of this version of the program (no {INDEX})")
-        if TOKENIZER in cache.files and (problem := cache.problem(TOKENIZER)):
-            raise CheckpointError(f"{folder / TOKENIZER} {problem}; set MIXTRAL_TOKENIZER_PATH, or delete the folder")
         try:
             self.config = MixtralConfig.from_params(cache.source.params)
         except ConfigError as error:
@@ -44,6 +43,12 @@ class CachedCheckpoint:
         self.flavour = cache.source.flavour
         self.fingerprint = cache.identity.fingerprint
         self._n_parameters = cache.source.n_parameters
+        self._cache = cache
+
+    def check_tokenizer(self) -> None:
+        """Raises CheckpointError if the copy of the tokenizer is not what was copied."""
+        if problem := self._cache.problem(TOKENIZER):
+            raise CheckpointError(f"{self.directory / TOKENIZER} {problem}; set MIXTRAL_TOKENIZER_PATH to a good one")
 
     def n_parameters(self) -> int:
         return self._n_parameters

@@ -23,6 +23,9 @@ class Routing(Enum):
     NONE = "none"  # softmax over all experts, then the chosen ones are taken as they are
 
 
+MOST = 1024  # layers and experts: beyond, a number is a mistake, and the tables of names would fill the memory
+
+
 @dataclass(frozen=True)
 class MoeConfig:
     num_experts: int
@@ -52,6 +55,9 @@ class MixtralConfig:
             _require_positive_int(name, getattr(self, name))
         for name in ("num_experts", "num_experts_per_tok"):
             _require_positive_int(f"moe.{name}", getattr(self.moe, name))
+        for name, value in (("n_layers", self.n_layers), ("moe.num_experts", self.moe.num_experts)):
+            if value > MOST:
+                raise ConfigError(f"{name} is {value}; expected at most {MOST}")
         for name in ("norm_eps", "rope_theta"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
@@ -102,7 +108,8 @@ class MixtralConfig:
         dim, n_heads = _get(config, "hidden_size"), _get(config, "num_attention_heads")
         _require_positive_int("hidden_size", dim)
         _require_positive_int("num_attention_heads", n_heads)
-        rope = config.get("rope_parameters") or {}  # transformers 5 nests rope_theta
+        rope = config.get("rope_parameters")  # transformers 5 nests rope_theta
+        rope = rope if isinstance(rope, Mapping) else {}
         optional = {
             "rope_theta": config.get("rope_theta", rope.get("rope_theta")),
             "max_seq_len": config.get("max_position_embeddings"),
@@ -173,3 +180,16 @@ def _routing(value: Any) -> Routing:
 def _require_positive_int(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"{name} is {value!r}; expected a whole number of at least 1")
+
+
+MIXTRAL_8X7B = MixtralConfig(
+    dim=4096,
+    n_layers=32,
+    head_dim=128,
+    hidden_dim=14336,
+    n_heads=32,
+    n_kv_heads=8,
+    norm_eps=1e-5,
+    vocab_size=32000,
+    moe=MoeConfig(num_experts=8, num_experts_per_tok=2),
+)

@@ -20,7 +20,7 @@ from models.mixtral8x7b.durable import (
     write_text_durably,
 )
 from models.mixtral8x7b.hub import RemoteFile, Repository, fetch, look_up
-from models.mixtral8x7b.repack import TOKENIZER
+from models.mixtral8x7b.repacked import TOKENIZER
 from models.mixtral8x7b.weights import CheckpointError
 
 RECORD = "download.json"  # what the folder holds: the repository, the commit, size and hash of every file
@@ -35,13 +35,15 @@ def download(repo_id: str, directory: Path, revision: str, say: Callable[[str], 
     """
     wanted = look_up(repo_id, revision)
     try:
-        _check_holds_nothing_else(directory, wanted)
+        if directory.exists() and not directory.is_dir():
+            raise CheckpointError(f"{directory} is a file; expected a folder for the weights")
         say(f"{repo_id} at commit {wanted.commit}: {len(wanted.files)} files, {_size(wanted.files)}")
         for file in wanted.files:
             say(f"{_size([file]):>9}  {file.name}")
         if all(file.name != TOKENIZER for file in wanted.files):
             say(f"{repo_id} has no {TOKENIZER}; the demo will need one from elsewhere")
         with exclusive(directory):
+            _check_holds_nothing_else(directory, wanted)
             try:
                 _complete(directory, wanted, say)
             finally:
@@ -55,13 +57,9 @@ def download(repo_id: str, directory: Path, revision: str, say: Callable[[str], 
 
 def _check_holds_nothing_else(directory: Path, wanted: Repository) -> None:
     """Raises CheckpointError if the folder holds anything but a beginning of this very download."""
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        raise CheckpointError(f"{directory} is a file; expected a folder for the weights")
     record = directory / RECORD
     if not record.is_file():
-        others = sorted(file.name for file in directory.iterdir() if not file.name.startswith("."))
+        others = sorted(file.name for file in directory.iterdir() if file.name not in (STAGING, f"{RECORD}.tmp"))
         if others:
             raise CheckpointError(f"{directory} holds something else ({others[0]}, ...); choose an empty folder")
         return

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-TEMPORARY = ".tmp"
+_TEMPORARY = ".tmp"
 SPARE_BYTES = 64 << 20  # left free on a disk beside what is going to be written
 
 
@@ -24,29 +24,55 @@ class DiskFullError(Exception):
 
 
 @contextmanager
-def exclusive(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Holds the folder alone, made if need be, with no temporary file in it before and after.
-
-    If another process holds it, waits for it or raises BusyError. Raises OSError if it cannot be made. Where nothing
-    was written into a new folder it is removed again.
-    """
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+def shared(folder: Path) -> Iterator[None]:
+    """Nobody holds the folder alone meanwhile: waits for whoever does. Raises OSError if it cannot be opened."""
     lock = os.open(folder, os.O_RDONLY)
     try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def exclusive(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Holds the folder alone, made if need be. A folder that was made and is still empty is removed again.
+
+    If another process holds it, waits for it or raises BusyError. Raises OSError if it cannot be made.
+    """
+    is_new = not folder.exists()
+    lock = _locked(folder, wait)
+    try:
+        yield
+    finally:
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+        os.close(lock)
+
+
+def _locked(folder: Path, wait: bool) -> int:
+    """A descriptor of the folder that holds its lock."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
+            os.close(lock)
             raise BusyError(f"another process is writing to {folder}; wait for it to end") from None
-        _remove_temporaries(folder)
-        try:
-            yield
-        finally:
-            _remove_temporaries(folder)
+        if folder.exists() and os.path.samestat(os.fstat(lock), folder.stat()):
+            return lock
+        os.close(lock)  # whoever held it has removed the folder
+
+
+@contextmanager
+def no_temporaries(folder: Path) -> Iterator[None]:
+    """Removes temporary files before, which killed runs left, and after. The folder must be ours alone."""
+    _remove_temporaries(folder)
+    try:
+        yield
     finally:
-        os.close(lock)
-        if is_new and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        _remove_temporaries(folder)
 
 
 def write_durably(file: Path, write: Callable[[Path], object]) -> None:
@@ -55,20 +81,20 @@ def write_durably(file: Path, write: Callable[[Path], object]) -> None:
     try:
         write(temporary)
         sync(temporary)
-        give_name(temporary)
+        give_name(file)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def temporary_of(file: Path) -> Path:
     """Where to write what will become the file."""
-    return file.with_name(file.name + TEMPORARY)
+    return file.with_name(file.name + _TEMPORARY)
 
 
-def give_name(temporary: Path) -> None:
-    """Gives a temporary file, synced before, its final name."""
-    temporary.replace(temporary.with_name(temporary.name.removesuffix(TEMPORARY)))
-    sync(temporary.parent)
+def give_name(file: Path) -> None:
+    """Gives the file's temporary, synced before, its final name."""
+    temporary_of(file).replace(file)
+    sync(file.parent)
 
 
 def write_text_durably(file: Path, text: str) -> None:
@@ -96,6 +122,7 @@ def check_free_space(folder: Path, n_bytes: int) -> None:
 
 
 def _remove_temporaries(folder: Path) -> None:
-    for pattern in (f"*{TEMPORARY}", ".tmp*"):  # the second is how safetensors names what it has not finished
+    for pattern in (f"*{_TEMPORARY}", ".tmp??????"):  # the second is how safetensors names what it has not finished
         for file in folder.glob(pattern):
-            file.unlink()
+            if not file.is_dir():
+                file.unlink()

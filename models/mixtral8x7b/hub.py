@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import tqdm
 
-from models.mixtral8x7b.repack import TOKENIZER
+from models.mixtral8x7b.repacked import TOKENIZER
 from models.mixtral8x7b.source_checkpoint import INDEX
 from models.mixtral8x7b.weights import CheckpointError
 
@@ -74,7 +74,7 @@ class Repository:
 
 def look_up(repo_id: str, revision: str) -> Repository:
     """Asks the hub. Raises CheckpointError if it does not answer, refuses, or holds nothing that can be repacked."""
-    with _errors_in_a_sentence(repo_id, revision):
+    with _errors_in_a_sentence(repo_id, revision, writes=False):
         timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
         info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=timeout)
         siblings = {sibling.rfilename: sibling for sibling in info.siblings or []}
@@ -89,7 +89,7 @@ def fetch(repository: Repository, file: RemoteFile, folder: Path) -> Path:
     Raises CheckpointError if the hub fails or the file differs from what the hub says of it (it is removed then), and
     OSError for the disk.
     """
-    with _errors_in_a_sentence(repository.repo_id, repository.commit):
+    with _errors_in_a_sentence(repository.repo_id, repository.commit, writes=True):
         came = hf_hub_download(
             repository.repo_id,
             file.name,
@@ -135,15 +135,15 @@ def _needed(repo_id: str, names: set[str]) -> list[str]:
 
 
 @contextmanager
-def _errors_in_a_sentence(repo_id: str, revision: str) -> Iterator[None]:
+def _errors_in_a_sentence(repo_id: str, revision: str, writes: bool) -> Iterator[None]:
     """Makes a CheckpointError of whatever huggingface_hub, its HTTP client and hf_xet raise: they share no base class.
 
-    Errors of the disk pass; they are OSErrors with a number.
+    Where something is written, errors of the disk pass; they are OSErrors with a number.
     """
     try:
         yield
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if writes and isinstance(error, OSError) and error.errno is not None:
             raise
         raise CheckpointError(_sentence(error, repo_id, revision)) from error
 

@@ -19,6 +19,7 @@ def no_progress(done: float, of: float) -> None:
 def progress_bar(title: str) -> Iterator[OnProgress]:
     """A bar on stderr, driven by the function it yields; nothing where stderr is no terminal, or until it is called."""
     columns = (TextColumn(title), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+    is_watched = sys.stderr is not None and sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=not is_watched, transient=True) as progress:
         task = progress.add_task(title, total=None, visible=False)
         yield lambda done, of: progress.update(task, completed=done, total=of, visible=True)

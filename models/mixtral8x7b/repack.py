@@ -1,11 +1,10 @@
 """Turns a published checkpoint into the repacked form: one file per layer, one tensor per expert, a manifest.
 
-A layer is written while a second thread hashes it, both from the source's mapped pages: no copy is made, and memory
-holds one layer. A third thread waits for the disk while the next layer is written. What a killed run has finished is
-kept (`repack_journal`).
+A layer is written while a second thread hashes it, both from the source's mapped pages: memory holds one layer, and a
+copy only of what is ordered differently (HF's wq and wk). A third thread waits for the disk while the next layer is
+written. What a killed run has finished is kept (`repack_journal`).
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,12 +17,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.mixtral8x7b.durable import (
-    TEMPORARY,
     BusyError,
     DiskFullError,
     check_free_space,
     exclusive,
     give_name,
+    no_temporaries,
     sync,
     temporary_of,
     write_durably,
@@ -31,19 +30,17 @@ from models.mixtral8x7b.durable import (
 )
 from models.mixtral8x7b.progress import OnProgress, no_progress
 from models.mixtral8x7b.repack_journal import Entries, Journal
-from models.mixtral8x7b.repacked import FLAVOURS, hash_of
+from models.mixtral8x7b.repacked import FLAVOURS, TOKENIZER, hash_of
 from models.mixtral8x7b.source_checkpoint import SourceCheckpoint
 from models.mixtral8x7b.weights import CheckpointError, Placed, global_tensors, layer_tensors
-
-TOKENIZER = "tokenizer.model"
 
 
 def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnProgress = no_progress) -> None:
     """Writes the repacked form of `source` to `output`; the same input gives the same bytes.
 
-    Every file is synced to disk before it gets its name. Run again after a kill, a full disk or a source file fetched
-    again, it goes on with the files that are not finished; run again on a finished folder, it writes those that are
-    gone. `on_progress(done, of)` counts files.
+    Every file is synced to disk before it gets its name. Run again after a kill or a full disk, it goes on with the
+    files that are not finished, but writes all of them if a source file was fetched again meanwhile; run again on a
+    finished folder, it writes those that are gone. `on_progress(done, of)` counts files.
     Raises CheckpointError for a bad source, for an output that is not writable, has too little room, holds something
     else or is being written by another process.
     """
@@ -57,12 +54,12 @@ def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnPro
             journal = Journal(output, checkpoint, flavour)
             parts = {name: placed for name, placed in _parts(checkpoint) if not journal.has(name)}
             check_free_space(output, sum(checkpoint.size_of(placed) for placed in parts.values()))
-            _write_parts(checkpoint, parts, output, journal, on_progress)
-            params = json.dumps(checkpoint.config.to_params(), indent=1) + "\n"
-            write_text_durably(output / "params.json", params)
-            if (source / TOKENIZER).is_file():
-                write_durably(output / TOKENIZER, lambda to: shutil.copyfile(source / TOKENIZER, to))
-            journal.finish()
+            with no_temporaries(output):
+                _write_parts(checkpoint, parts, output, journal, on_progress)
+                write_text_durably(output / "params.json", journal.params)
+                if (source / TOKENIZER).is_file():
+                    write_durably(output / TOKENIZER, lambda to: shutil.copyfile(source / TOKENIZER, to))
+                journal.finish()
     except (BusyError, DiskFullError) as error:
         raise CheckpointError(str(error)) from error
     except (OSError, SafetensorError) as error:
@@ -90,39 +87,40 @@ def _write_parts(
         unfinished: Future[None] | None = None
         for done, (file, placed) in enumerate(parts.items(), start=n_done):
             on_progress(done, n_files)
-            temporary = temporary_of(output / file)
-            entries = _write_part(checkpoint, placed, temporary, hasher)
+            entries = _write_part(checkpoint, placed, output / file, hasher)
             if unfinished:
                 unfinished.result()
-            unfinished = finisher.submit(_finish_part, temporary, entries, journal)
+            unfinished = finisher.submit(_finish_part, output / file, entries, journal)
         if unfinished:
             unfinished.result()
     on_progress(n_files, n_files)
 
 
-def _write_part(
-    checkpoint: SourceCheckpoint, placed: list[Placed], temporary: Path, hasher: ThreadPoolExecutor
-) -> Entries:
-    """Writes tensors to a file; returns their entries in the manifest."""
+def _write_part(checkpoint: SourceCheckpoint, placed: list[Placed], file: Path, hasher: ThreadPoolExecutor) -> Entries:
+    """Writes tensors to the file's temporary; returns their entries in the manifest."""
     with checkpoint.reading() as read:
-        values = {tensor.name: read(tensor).contiguous() for tensor in placed}
-        entries = {
-            tensor: hasher.submit(_entry, values[tensor.name], temporary.name.removesuffix(TEMPORARY))
-            for tensor in placed
-        }
+        values = _apart({tensor.name: read(tensor).contiguous() for tensor in placed})
+        entries = {tensor: hasher.submit(_entry, values[tensor.name], file.name) for tensor in placed}
         try:
-            save_file(values, temporary)
+            save_file(values, temporary_of(file))
             return {tensor.name: _finite(entry.result(), tensor, checkpoint) for tensor, entry in entries.items()}
         finally:
             for entry in entries.values():
                 entry.cancel()
 
 
-def _finish_part(temporary: Path, entries: Entries, journal: Journal) -> None:
-    """Once the bytes are safe: into the journal, and then the name."""
-    sync(temporary)
+def _apart(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors that are another's very memory, such as a tied LM head: a file holds each for itself."""
+    first = {value.data_ptr(): name for name, value in reversed(values.items())}
+    return {name: value if first[value.data_ptr()] == name else value.clone() for name, value in values.items()}
+
+
+def _finish_part(file: Path, entries: Entries, journal: Journal) -> None:
+    """Once the bytes are safe: into the journal, and then the name, which an older file may bear until then."""
+    sync(temporary_of(file))
+    file.unlink(missing_ok=True)
     journal.add(entries)
-    give_name(temporary)
+    give_name(file)
 
 
 def _entry(value: Tensor, file: str) -> dict[str, Any] | None:

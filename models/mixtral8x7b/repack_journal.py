@@ -6,16 +6,21 @@ A file that the journal lists and that is there is whole and synced to disk: its
 are safe and before it gets its name.
 """
 
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from models.mixtral8x7b.durable import write_text_durably
-from models.mixtral8x7b.repacked import MANIFEST, Manifest
+from models.mixtral8x7b.repacked import MANIFEST, TOKENIZER, Manifest, hash_of_file, is_entry
 from models.mixtral8x7b.source_checkpoint import SourceCheckpoint
-from models.mixtral8x7b.weights import CheckpointError
+from models.mixtral8x7b.weights import CheckpointError, all_tensors, check_keys
 
 UNFINISHED = "unfinished.json"
+_LEFT_BY_A_KILL = re.compile(r"((globals|layers\.\d+)\.safetensors|unfinished\.json)\.tmp|\.tmp\w{6}")
 Entries = dict[str, dict[str, Any]]  # of the manifest, by tensor name
 
 
@@ -25,6 +30,8 @@ class Journal:
     def __init__(self, output: Path, checkpoint: SourceCheckpoint, flavour: str) -> None:
         self._output = output
         self._file = output / UNFINISHED
+        self.params = json.dumps(checkpoint.config.to_params(), indent=1) + "\n"  # what params.json will hold
+        self._names = [tensor.name for tensor in all_tensors(checkpoint.config)]
         self._flavour, self._form = flavour, checkpoint.form
         self._source = checkpoint.identity()
         self._run = {
@@ -39,7 +46,7 @@ class Journal:
 
     def has(self, name: str) -> bool:
         """Whether the file of this name needs no writing."""
-        return (self._output / name).is_file() and any(entry["file"] == name for entry in self.entries.values())
+        return any(entry["file"] == name for entry in self.entries.values()) and _is_whole(self._output / name)
 
     def add(self, entries: Entries) -> None:
         """The entries of a file whose bytes are safe.
@@ -57,26 +64,37 @@ class Journal:
 
     def finish(self) -> None:
         """All files are there: writes the manifest, which makes the folder a repacked checkpoint."""
-        manifest = Manifest(self._flavour, self._form, self._source, self.entries)
+        check_keys(self.entries, self._names, str(self._file))
+        others = [self._output / "params.json", self._output / TOKENIZER]
+        files = {file.name: hash_of_file(file) for file in others if file.is_file()}
+        manifest = Manifest(self._flavour, self._form, self._source, self.entries, files)
         write_text_durably(self._output / MANIFEST, manifest.to_json())
         self._file.unlink(missing_ok=True)
 
     def _of_manifest(self) -> Entries:
         there = Manifest.read(self._output)
-        if (there.flavour, there.form, there.source) != (self._flavour, self._form, self._source):
+        if there.flavour != self._flavour:
+            raise CheckpointError(
+                f"{self._output} was repacked as {there.flavour}, not {self._flavour}; choose another folder or delete "
+                "it"
+            )
+        params = hashlib.sha256(self.params.encode()).hexdigest()
+        if (there.form, there.source, there.files.get("params.json")) != (self._form, self._source, params):
             raise self._is_of_another()
         return there.tensors
 
     def _of_unfinished(self) -> Entries:
         if not self._file.is_file():
-            others = sorted(file.name for file in self._output.iterdir())
+            others = sorted(file.name for file in self._output.iterdir() if not _LEFT_BY_A_KILL.fullmatch(file.name))
             if others:
                 raise CheckpointError(f"{self._output} holds something else ({others[0]}, ...); choose an empty folder")
             return {}
         try:
             there = json.loads(self._file.read_text(encoding="utf-8"))
             entries, times = dict(there.pop("tensors")), dict(there.pop("times"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if not all(map(is_entry, entries.values())):
+                raise ValueError("an entry of a tensor is not complete")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{self._file} is damaged ({error!r}); delete the folder {self._output}") from error
         if there != self._run:
             raise self._is_of_another()
@@ -84,3 +102,12 @@ class Journal:
 
     def _is_of_another(self) -> CheckpointError:
         return CheckpointError(f"{self._output} holds another checkpoint; choose another folder or delete it")
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether the file is there and as long as its header says."""
+    try:
+        with safe_open(file, framework="pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False

@@ -26,6 +26,7 @@ from models.mixtral8x7b.weights import CheckpointError, Form, Placed, all_tensor
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer.model"
 FLAVOURS = ("base", "instruct")
 REPACK_COMMAND = ".venv/bin/python scripts/repack_weights.py <path_to_checkpoint_dir> <repacked_output_dir>"
 
@@ -36,10 +37,10 @@ class Manifest:
     form: Form  # of the source; the table of weights says which tensors it stores transposed
     source: dict[str, dict[str, Any]]  # file name -> bytes, sampled_sha256
     tensors: dict[str, dict[str, Any]]  # name -> file, shape, dtype, sha256 of its bytes
+    files: dict[str, str]  # the other files: name -> sha256
 
     def __post_init__(self) -> None:
-        fields = {"file", "shape", "dtype", "sha256"}
-        if self.flavour not in FLAVOURS or not all(set(entry) == fields for entry in self.tensors.values()):
+        if self.flavour not in FLAVOURS or not all(is_entry(entry) for entry in self.tensors.values()):
             raise ValueError("not a manifest of a repacked checkpoint")
 
     def to_json(self) -> str:
@@ -49,6 +50,7 @@ class Manifest:
             "form": self.form.value,
             "source": self.source,
             "tensors": self.tensors,
+            "files": self.files,
         }
         return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
@@ -64,17 +66,37 @@ class Manifest:
             values = json.loads(file.read_text(encoding="utf-8"))
             version = values["format_version"]
             if version == FORMAT_VERSION:
-                return cls(values["flavour"], Form(values["form"]), dict(values["source"]), dict(values["tensors"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{file} is damaged ({error!r}); repack again: {REPACK_COMMAND}") from error
+                return cls(
+                    values["flavour"],
+                    Form(values["form"]),
+                    dict(values["source"]),
+                    dict(values["tensors"]),
+                    dict(values["files"]),
+                )
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise CheckpointError(
+                f"{file} is damaged ({error!r}); delete {directory} and repack again: {REPACK_COMMAND}"
+            ) from error
         raise CheckpointError(
-            f"{file} has format version {version!r}; expected {FORMAT_VERSION}; repack again: {REPACK_COMMAND}"
+            f"{file} has format version {version!r}; expected {FORMAT_VERSION}; delete {directory} and repack again: "
+            f"{REPACK_COMMAND}"
         )
+
+
+def is_entry(value: Any) -> bool:
+    """Whether it is what a manifest says of a tensor."""
+    types = {"file": str, "shape": list, "dtype": str, "sha256": str}
+    return isinstance(value, dict) and {name: type(field) for name, field in value.items()} == types
 
 
 def hash_of(tensor: Tensor) -> str:
     """The manifest's sha256: of a contiguous tensor's bytes."""
     return hashlib.sha256(tensor.flatten().view(torch.uint8).numpy().data).hexdigest()
+
+
+def hash_of_file(file: Path) -> str:
+    """sha256 of a small file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 class RepackedCheckpoint:
@@ -92,6 +114,7 @@ class RepackedCheckpoint:
             raise CheckpointError(str(error)) from error
         self._placed: dict[str, Placed] = {tensor.name: tensor for tensor in all_tensors(self.config)}
         check_keys(self.manifest.tensors, self._placed, str(self.directory / MANIFEST))
+        self._verified: set[str] = set()
 
     @property
     def flavour(self) -> str:
@@ -99,9 +122,10 @@ class RepackedCheckpoint:
 
     @property
     def fingerprint(self) -> str:
-        """A hash over every tensor's name, shape, dtype and content: the identity of these weights."""
+        """A hash over the configuration and every tensor's name, shape, dtype and content: the model's identity."""
         content = {name: [t["shape"], t["dtype"], t["sha256"]] for name, t in sorted(self.manifest.tensors.items())}
-        return hashlib.sha256(json.dumps([self.manifest.form.value, content]).encode()).hexdigest()
+        whole = [self.config.to_params(), self.manifest.form.value, content]
+        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
     def names(self) -> list[str]:
         return list(self._placed)
@@ -109,15 +133,12 @@ class RepackedCheckpoint:
     def n_parameters(self) -> int:
         return sum(prod(tensor["shape"]) for tensor in self.manifest.tensors.values())
 
-    def wrong(self, on_progress: OnProgress = no_progress) -> dict[str, list[str]]:
-        """Reads everything: file -> its tensors that are not what the manifest says. `on_progress` counts files.
-
-        The manifest itself and params.json are checked when the directory is opened.
-        """
+    def wrong_files(self, on_progress: OnProgress = no_progress) -> dict[str, list[str]]:
+        """Reads everything: file -> its tensors that are not as the manifest says. `on_progress` counts files."""
         names: dict[str, list[str]] = {}
         for name, entry in self.manifest.tensors.items():
             names.setdefault(entry["file"], []).append(name)
-        found = {}
+        found = {name: ["all of it"] for name, sha256 in self.manifest.files.items() if self._hash_of(name) != sha256}
         for done, (file, tensors) in enumerate(sorted(names.items())):
             on_progress(done, len(names))
             wrong = [name for name in tensors if not self._is_right(name)]
@@ -125,6 +146,12 @@ class RepackedCheckpoint:
                 found[file] = wrong
         on_progress(len(names), len(names))
         return found
+
+    def _hash_of(self, name: str) -> str:
+        try:
+            return hash_of_file(self.directory / name)
+        except OSError:
+            return ""
 
     def _is_right(self, name: str) -> bool:
         entry = self.manifest.tensors[name]
@@ -136,8 +163,16 @@ class RepackedCheckpoint:
         return described == [entry["shape"], entry["dtype"]] and hash_of(stored) == entry["sha256"]
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor as [out, in] (a transposed view where it is stored otherwise), dtype as stored."""
+        """The tensor as [out, in] (a transposed view where it is stored otherwise), dtype as stored.
+
+        When it is read for the first time its hash is compared with the manifest's.
+        """
         stored = self._stored(name)
+        if name not in self._verified:
+            if hash_of(stored) != self.manifest.tensors[name]["sha256"]:
+                file = self.directory / self.manifest.tensors[name]["file"]
+                raise CheckpointError(f"{file}: {name} is damaged; delete the file and repack again: {REPACK_COMMAND}")
+            self._verified.add(name)
         placed = self._placed[name]
         value = stored.T if placed.weight.transposed_in is self.manifest.form else stored
         expected = placed.weight.shape(self.config)

@@ -26,7 +26,8 @@ from models.mixtral8x7b.weights import CheckpointError, Placed, check_keys, form
 
 INDEX = "model.safetensors.index.json"
 PATTERNS = ("consolidated.*.pt", "model*.safetensors", "consolidated*.safetensors")  # the first that is there
-SAMPLE_BYTES = 1 << 20
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+SAMPLES, SAMPLE_BYTES = 33, 64 << 10
 ReadPlaced = Callable[[Placed], Tensor]
 
 
@@ -103,13 +104,14 @@ class SourceCheckpoint:
                     f"{self.directory}: {key} has shape {list(stored.shape)}; {list(shapes[key])} expected by the "
                     "configuration"
                 )
-            if not stored.dtype.is_floating_point:
-                raise CheckpointError(f"{self.directory}: {key} is {stored.dtype}; expected floating-point numbers")
+            if stored.dtype not in DTYPES:
+                expected = ", ".join(str(dtype) for dtype in DTYPES)
+                raise CheckpointError(f"{self.directory}: {key} is {stored.dtype}; expected one of {expected}")
 
 
 def _weight_files(directory: Path) -> list[Path]:
     for pattern in PATTERNS:
-        files = sorted(directory.glob(pattern))
+        files = sorted(file for file in directory.glob(pattern) if file.is_file())
         if files:
             return _indexed(directory, files) if pattern.startswith("model") else files
     raise CheckpointError(f"{directory} has no weights; expected {' or '.join(PATTERNS)}")
@@ -122,7 +124,9 @@ def _indexed(directory: Path, files: list[Path]) -> list[Path]:
         return files
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if not names or not all(isinstance(name, str) for name in names):
+            raise ValueError("it names no files")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index} cannot be read ({error!r}); fetch it again") from error
     missing = names - {file.name for file in files}
     if missing:
@@ -131,11 +135,11 @@ def _indexed(directory: Path, files: list[Path]) -> list[Path]:
 
 
 def _sampled(file: Path) -> str:
-    """sha256 of SAMPLE_BYTES at the start, in the middle and at the end."""
+    """sha256 of SAMPLES stretches of SAMPLE_BYTES, from the start to the end of the file."""
     size, digest = file.stat().st_size, hashlib.sha256()
     with file.open("rb") as opened:
-        for start in (0, size // 2, max(0, size - SAMPLE_BYTES)):
-            opened.seek(start)
+        for n in range(SAMPLES):
+            opened.seek(max(0, size - SAMPLE_BYTES) * n // (SAMPLES - 1))
             digest.update(opened.read(SAMPLE_BYTES))
     return digest.hexdigest()
 
@@ -154,11 +158,16 @@ def _tensors_of_pt(file: Path) -> dict[str, Tensor]:
         tensors = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{file} cannot be read: it holds more than tensors, or is damaged") from error
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # a damaged file makes torch raise whatever comes
         raise CheckpointError(f"{file} cannot be read; it may be truncated, fetch it again") from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+    if not isinstance(tensors, dict) or not all(map(_is_named_tensor, tensors, tensors.values())):
         raise CheckpointError(f"{file} does not hold a dictionary of tensors; expected Mistral's consolidated weights")
     return tensors
+
+
+def _is_named_tensor(key: object, value: object) -> bool:
+    is_plain = isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
+    return isinstance(key, str) and is_plain
 
 
 def _tensors_of_safetensors(file: Path) -> dict[str, Tensor]:

@@ -1,10 +1,9 @@
 """The tiny checkpoints that come with the repository, repacked on first use into the user's cache directory."""
 
 import hashlib
-import os
-import shutil
 from pathlib import Path
 
+from models.mixtral8x7b.durable import exclusive
 from models.mixtral8x7b.repack import repack
 from models.mixtral8x7b.repacked import FORMAT_VERSION, MANIFEST
 from models.mixtral8x7b.weights import CheckpointError
@@ -16,22 +15,19 @@ NAMES = {"base": "mixtral-tiny", "instruct": "mixtral-tiny-instruct"}
 def tiny_checkpoint(flavour: str, user_cache: Path) -> Path:
     """The repacked directory of a flavour, "base" or "instruct".
 
-    The folder's name carries a hash of the source and of the form's version, so nothing else is ever taken for it; it
-    appears whole, so two processes may ask at once.
+    The folder's name carries a hash of the source and of the form's version, so nothing else is ever taken for it. Two
+    processes may ask at once: one waits for the other.
     """
     source = CHECKPOINTS / NAMES[flavour]
     digest = hashlib.sha256(bytes([FORMAT_VERSION]))
     for file in sorted(source.iterdir()):
         digest.update(file.name.encode() + file.read_bytes())
     folder = user_cache / f"{source.name}-{digest.hexdigest()[:12]}"
-    if not (folder / MANIFEST).is_file():
-        unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
-        try:
-            repack(source, unfinished, flavour)
-            unfinished.rename(folder)
-        except (CheckpointError, OSError) as error:
-            if not (folder / MANIFEST).is_file():  # otherwise another process was first
-                raise CheckpointError(f"{error}; set XDG_CACHE_HOME to a folder that is writable") from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+    if (folder / MANIFEST).is_file():
+        return folder
+    try:
+        with exclusive(user_cache, wait=True):
+            repack(source, folder, flavour)
+    except (CheckpointError, OSError) as error:
+        raise CheckpointError(f"{error}; set XDG_CACHE_HOME to a folder that is writable") from error
     return folder

@@ -41,7 +41,8 @@ class Weight:
     transposed_in: Form | None = None  # the form that stores [in, out]; the repacked form keeps what its source has
 
     @property
-    def is_stacked_in_consolidated(self) -> bool:
+    def is_per_expert(self) -> bool:
+        """Where the consolidated form has one tensor, of all experts stacked."""
         return "{e}" in self.name
 
     def key(self, form: Form, n: int, e: int) -> str:
@@ -142,7 +143,7 @@ def layer_tensors(config: MixtralConfig, n: int) -> list[Placed]:
     return [
         Placed(weight, n, e)
         for weight in LAYER_WEIGHTS
-        for e in range(config.moe.num_experts if "{e}" in weight.name else 1)
+        for e in range(config.moe.num_experts if weight.is_per_expert else 1)
     ]
 
 
@@ -164,7 +165,7 @@ def source_shapes(config: MixtralConfig, form: Form) -> dict[str, tuple[int, ...
         shape = tensor.weight.shape(config)
         if tensor.weight.transposed_in is form:
             shape = shape[::-1]
-        if form is Form.CONSOLIDATED and tensor.weight.is_stacked_in_consolidated:
+        if form is Form.CONSOLIDATED and tensor.weight.is_per_expert:
             shape = (shape[0] * config.moe.num_experts, *shape[1:])
         shapes[tensor.key(form)] = shape
     return shapes
@@ -176,7 +177,7 @@ def take(tensor: Placed, form: Form, config: MixtralConfig, read: Callable[[str]
     `read` gives the source's tensor of a key; what is taken is a view of it wherever it can be.
     """
     value = read(tensor.key(form))
-    if form is Form.CONSOLIDATED and tensor.weight.is_stacked_in_consolidated:
+    if form is Form.CONSOLIDATED and tensor.weight.is_per_expert:
         rows = value.shape[0] // config.moe.num_experts
         value = value[tensor.e * rows : (tensor.e + 1) * rows]
     if form is Form.HF and tensor.weight.rotary_heads is not None:
@@ -192,9 +193,9 @@ def export(form: Form, config: MixtralConfig, get: Callable[[str], Tensor]) -> I
         return value.T.contiguous() if tensor.weight.transposed_in is form else value
 
     for weight, layers in [(w, 1) for w in GLOBAL_WEIGHTS] + [(w, config.n_layers) for w in LAYER_WEIGHTS]:
-        experts = range(config.moe.num_experts if "{e}" in weight.name else 1)
+        experts = range(config.moe.num_experts if weight.is_per_expert else 1)
         for n in range(layers):
-            if form is Form.CONSOLIDATED and weight.is_stacked_in_consolidated:
+            if form is Form.CONSOLIDATED and weight.is_per_expert:
                 yield weight.key(form, n, 0), torch.cat([oriented(Placed(weight, n, e)) for e in experts])
                 continue
             for e in experts:

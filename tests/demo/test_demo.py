@@ -127,7 +127,8 @@ def test_warm_up_fills_the_cache_and_then_the_checkpoint_may_go(run, cache: Path
     )
     printed, failure = run("--warm-up")
     assert failure == ""
-    assert re.search(rf"^{filled}: \d+ files, 0.0\d GB, whole and checked, in ", printed)
+    pattern = rf"^{filled}: \d+ files, 0.0\d GB; those for precision performance are whole and checked, in "
+    assert re.search(pattern, printed)
     assert "Answer" not in printed
     answered = blocks_of(run("--cache-only")[0])
     shutil.rmtree(repacked)
@@ -136,6 +137,7 @@ def test_warm_up_fills_the_cache_and_then_the_checkpoint_may_go(run, cache: Path
     assert "is not in the weight cache" in run("--precision", "accuracy")[1]
     shutil.rmtree(filled)
     assert f"{repacked} is not a repacked checkpoint" in run()[1]
+    assert run("--warm-up", "--users", 3)[1] == "2"  # argparse has said why
 
 
 def test_a_repacked_directory_of_another_vocabulary(run, cache: Path, monkeypatch, tmp_path: Path) -> None:

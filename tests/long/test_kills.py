@@ -5,15 +5,15 @@
 
 from pathlib import Path
 
-from tests.tt.test_weight_cache import cache, repacked  # noqa: F401
-from tests.tt.test_weight_cache import check_kills as check_kills_of_conversion
+from tests.tt.weight_cache_cases import cache, repacked  # noqa: F401
+from tests.tt.weight_cache_cases import check_kills as check_kills_of_conversion
 from tests.weights.test_resume import check_kills as check_kills_of_repack
 from tests.weights.test_resume import large  # noqa: F401
 
 
-def test_a_repack_killed_twenty_times_ends_the_same(large: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_repack_killed_twenty_times_ends_the_same(large: Path, tmp_path: Path) -> None:
     check_kills_of_repack(large, tmp_path / "out", 20)
 
 
-def test_a_conversion_killed_twenty_times_ends_the_same(repacked: Path, cache: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_conversion_killed_twenty_times_ends_the_same(repacked: Path, cache: Path, tmp_path: Path) -> None:
     check_kills_of_conversion(repacked, cache, tmp_path / "cache", 20)

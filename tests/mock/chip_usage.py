@@ -9,7 +9,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from tests.mock.program import FULL, PRESETS, ROWS, Section, build, prompts, set_rows
+from tests.mock.program import MIXTRAL_8X7B, PRESETS, ROWS, Section, build, prompts, set_rows
 
 L1_BYTES_PER_CORE = 1_499_136  # of a Wormhole worker core, as ttnn's refusals state it
 LENGTHS = (128, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -47,7 +47,7 @@ def _usages(ttnn: ModuleType, mesh: Any, preset: str) -> Iterator[Usage]:
 
 def programs(mesh: Any, preset: str, n_layers: int) -> dict[str, Callable[[], None]]:
     """Of one model of full size, to be run in any order."""
-    section = Section(replace(FULL, n_layers=n_layers), preset, 1, 32768, ())
+    section = Section(replace(MIXTRAL_8X7B, n_layers=n_layers), preset, 1, 32768, ())
     model = build(section, mesh)
     set_rows(model, section, ROWS)
     prefills = {f"prefill of {length} tokens": partial(_prefill, model, length) for length in LENGTHS}

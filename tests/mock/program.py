@@ -11,13 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from models.mixtral8x7b.config import MixtralConfig, MoeConfig
+from models.mixtral8x7b.config import MIXTRAL_8X7B, MixtralConfig, MoeConfig
 from models.mixtral8x7b.paging import Prompt, blocks_for
 from models.mixtral8x7b.sampling import GREEDY
 from models.mixtral8x7b.target import use_target
 
-FULL = MixtralConfig(4096, 32, 128, 14336, 32, 8, 1e-5, 32000, MoeConfig(8, 2))
-TWO_LAYERS = replace(FULL, n_layers=2)
+TWO_LAYERS = replace(MIXTRAL_8X7B, n_layers=2)
 TINY = MixtralConfig(256, 3, 32, 128, 16, 8, 1e-5, 1024, MoeConfig(8, 2))
 ROWS = 32
 PRESETS = ("performance", "accuracy")
@@ -40,7 +39,10 @@ class Section:
 _PREFILLS = ((100,), (1000,), (2000,), (4096,), (8192,), (16384,), (20000,), (32768,), (50, 51, 52, 53, 54))
 SECTIONS = {
     **{f"full size, 2 layers, {preset}": Section(TWO_LAYERS, preset, 32, 32768, _PREFILLS) for preset in PRESETS},
-    **{f"full size, 32 layers, {preset}": Section(FULL, preset, 18, 32768, ((128,), (20000,))) for preset in PRESETS},
+    **{
+        f"full size, 32 layers, {preset}": Section(MIXTRAL_8X7B, preset, 18, 32768, ((128,), (20000,)))
+        for preset in PRESETS
+    },
     **{f"tiny, {preset}": Section(TINY, preset, 32, 32768, _PREFILLS) for preset in PRESETS},
     "tiny on one chip, performance": Section(TINY, "performance", 32, 32768, _PREFILLS, n_devices=1),
 }

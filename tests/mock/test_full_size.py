@@ -10,10 +10,10 @@ import ttnn_cpu
 from models.mixtral8x7b.generator import Generator
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.model import Mixtral
-from tests.mock.program import FULL, Section, build, prompts, set_rows
+from tests.mock.program import MIXTRAL_8X7B, Section, build, prompts, set_rows
 
-MANY_SHORT = Section(FULL, "performance", 32, 16384, ())
-FEW_LONG = Section(FULL, "performance", 18, 32768, ())
+MANY_SHORT = Section(MIXTRAL_8X7B, "performance", 32, 16384, ())
+FEW_LONG = Section(MIXTRAL_8X7B, "performance", 18, 32768, ())
 GROUPS = {
     f"{section.preset}-{section.n_users}x{section.context}": section
     for section in (MANY_SHORT, FEW_LONG, replace(MANY_SHORT, preset="accuracy"), replace(FEW_LONG, preset="accuracy"))

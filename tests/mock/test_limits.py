@@ -12,7 +12,7 @@ from models.mixtral8x7b.target import can_trace
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.precision import PERFORMANCE, preset
-from tests.mock.program import FULL, TINY, TWO_LAYERS, Section, build, prompts, set_rows
+from tests.mock.program import MIXTRAL_8X7B, TINY, TWO_LAYERS, Section, build, prompts, set_rows
 
 
 @pytest.mark.parametrize("first", ["decode", "prefill"])
@@ -61,14 +61,14 @@ def test_the_tiny_checkpoints_model(mesh: Mesh, precision: str) -> None:
 
 def test_32_users_of_32k_do_not_fit(mesh: Mesh) -> None:
     """The model refuses before it loads anything, and it is right: the allocator has no room for the cache."""
-    section = Section(FULL, "performance", 32, 32768, ())
+    section = Section(MIXTRAL_8X7B, "performance", 32, 32768, ())
     with pytest.raises(ConfigError):
         build(section, mesh)
     model = build(replace(section, n_users=1), mesh)
     with pytest.raises(
         RuntimeError, match="Out of Memory: Not enough space to allocate .* DRAM buffer across 12 banks"
     ):
-        KVCache(FULL, mesh, section.n_blocks, PERFORMANCE.kv_cache)
+        KVCache(MIXTRAL_8X7B, mesh, section.n_blocks, PERFORMANCE.kv_cache)
     model.step()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import ttnn
 
-from models.mixtral8x7b.config import ConfigError, MixtralConfig, MoeConfig
+from models.mixtral8x7b.config import MIXTRAL_8X7B, ConfigError
 from models.mixtral8x7b.paging import Prompt, blocks_for
 from models.mixtral8x7b.tt.memory_plan import MemoryPlan, plan
 from models.mixtral8x7b.tt.mesh import Mesh, open_mesh
@@ -17,7 +17,6 @@ from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PRESETS, Precision
 from models.mixtral8x7b.tt.weights import EmptyWeights
 
-MIXTRAL = MixtralConfig(4096, 32, 128, 14336, 32, 8, 1e-5, 32000, MoeConfig(8, 2))
 CONTEXT = 32768
 
 
@@ -38,14 +37,14 @@ def allocated(mesh: Mesh) -> int:
 
 def prefill_at_capacity(mesh: Mesh, precision: Precision, n_blocks: int, pass_tokens: int) -> int:
     """Bytes per bank that stand before a prefill of the largest pass, which is then run."""
-    model = Mixtral(EmptyWeights(MIXTRAL, mesh), mesh, precision, n_blocks, CONTEXT)
+    model = Mixtral(EmptyWeights(MIXTRAL_8X7B, mesh), mesh, precision, n_blocks, CONTEXT)
     resident = allocated(mesh)
     ttnn.deallocate(model.prefill([Prompt(0, [1] * pass_tokens, range(blocks_for(pass_tokens)))]))
     return resident
 
 
 def test_the_usable_dram_is_the_allocators(mesh: Mesh) -> None:
-    planned = MemoryPlan(MIXTRAL, PRESETS["performance"], 8, CONTEXT, 128)
+    planned = MemoryPlan(MIXTRAL_8X7B, PRESETS["performance"], 8, CONTEXT, 128)
     assert planned.usable == ttnn.get_memory_view(mesh.device, ttnn.BufferType.DRAM).total_bytes_per_bank
 
 
@@ -54,7 +53,7 @@ def test_capacity_is_never_above_and_within_two_percent(
     mesh: Mesh, precision: Precision, pass_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the planned capacity the largest pass runs; with 2 % more it does not fit. What is resident is exact."""
-    planned = MemoryPlan(MIXTRAL, precision, 8, CONTEXT, pass_tokens)
+    planned = MemoryPlan(MIXTRAL_8X7B, precision, 8, CONTEXT, pass_tokens)
     monkeypatch.setattr(MemoryPlan, "check", lambda self, n_blocks: None)
     most = planned.max_blocks
     resident = prefill_at_capacity(mesh, precision, most, pass_tokens)
@@ -68,7 +67,7 @@ def test_capacity_is_never_above_and_within_two_percent(
 
 def test_a_model_that_does_not_fit_is_refused_before_anything_is_allocated(mesh: Mesh, precision: Precision) -> None:
     before = allocated(mesh)
-    most = plan(MIXTRAL, precision, 8, 10**6, CONTEXT).users_at(CONTEXT)
+    most = plan(MIXTRAL_8X7B, precision, 8, 10**6, CONTEXT).users_at(CONTEXT)
     with pytest.raises(ConfigError, match=f"use at most {most} users of {CONTEXT} tokens"):
-        Mixtral(EmptyWeights(MIXTRAL, mesh), mesh, precision, 32 * blocks_for(CONTEXT), CONTEXT)
+        Mixtral(EmptyWeights(MIXTRAL_8X7B, mesh), mesh, precision, 32 * blocks_for(CONTEXT), CONTEXT)
     assert allocated(mesh) == before

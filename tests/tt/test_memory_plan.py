@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import ttnn
 
-from models.mixtral8x7b.config import ConfigError, MixtralConfig, MoeConfig
+from models.mixtral8x7b.config import MIXTRAL_8X7B, ConfigError
 from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.tt.memory_plan import BANKS, over_banks, plan, row_major, tiled
 from models.mixtral8x7b.tt.precision import ACCURACY, PERFORMANCE
 
-MIXTRAL = MixtralConfig(4096, 32, 128, 14336, 32, 8, 1e-5, 32000, MoeConfig(8, 2))
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "plan.py"
 
 
@@ -29,10 +28,10 @@ def test_sizes_by_hand() -> None:
 
 
 def test_weights_are_those_of_the_design() -> None:
-    performance = plan(MIXTRAL, PERFORMANCE, 8, blocks(32, 16384), 16384)
+    performance = plan(MIXTRAL_8X7B, PERFORMANCE, 8, blocks(32, 16384), 16384)
     assert 6.5e9 < sum(performance.weights().values()) * BANKS < 6.7e9
     assert performance.kv(1000 * BANKS) * BANKS == 1000 * BANKS * 64 * 8704
-    accuracy = plan(MIXTRAL, ACCURACY, 8, blocks(32, 16384), 16384)
+    accuracy = plan(MIXTRAL_8X7B, ACCURACY, 8, blocks(32, 16384), 16384)
     assert accuracy.weights()["experts"] == performance.weights()["experts"]
     assert accuracy.weights()["attention"] * 1088 == performance.weights()["attention"] * 2048
 
@@ -40,8 +39,8 @@ def test_weights_are_those_of_the_design() -> None:
 @pytest.mark.parametrize("precision", [PERFORMANCE, ACCURACY], ids=lambda precision: precision.name)
 def test_the_promised_batches_fit_and_the_next_does_not(precision) -> None:
     for users, context in ((32, 4096), (32, 16384), (18, 32768)):
-        plan(MIXTRAL, precision, 8, blocks(users, context), context).check(blocks(users, context))
-    planned = plan(MIXTRAL, precision, 8, blocks(32, 32768), 32768)
+        plan(MIXTRAL_8X7B, precision, 8, blocks(users, context), context).check(blocks(users, context))
+    planned = plan(MIXTRAL_8X7B, precision, 8, blocks(32, 32768), 32768)
     most = planned.users_at(32768)
     planned.check(blocks(most, 32768))
     with pytest.raises(ConfigError, match=f"GB too many for a chip, .* use at most {most} users of 32768 tokens"):
@@ -49,14 +48,14 @@ def test_the_promised_batches_fit_and_the_next_does_not(precision) -> None:
 
 
 def test_max_blocks_is_the_last_that_fits() -> None:
-    planned = plan(MIXTRAL, PERFORMANCE, 8, 20000, 32768)
+    planned = plan(MIXTRAL_8X7B, PERFORMANCE, 8, 20000, 32768)
     planned.check(planned.max_blocks)
     with pytest.raises(ConfigError):
         planned.check(planned.max_blocks + 1)
 
 
 def run_script(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess:
-    (tmp_path / "params.json").write_text(json.dumps(MIXTRAL.to_params()))
+    (tmp_path / "params.json").write_text(json.dumps(MIXTRAL_8X7B.to_params()))
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 

@@ -1,7 +1,9 @@
 """What the repack and the reading of its output refuse: one clear error each, and nothing left behind or lost."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import torch
 
 from models.mixtral8x7b.repack import repack
 from models.mixtral8x7b.repacked import RepackedCheckpoint
+from models.mixtral8x7b.source_checkpoint import SourceCheckpoint
 from models.mixtral8x7b.weights import CheckpointError
 from tests.tiny_models import contents, random_model, small_config, write_consolidated
 
@@ -61,12 +64,25 @@ BAD_SOURCES = {
     ),
     "integers": (
         lambda s: rewrite(s, lambda t: t.update({"norm.weight": torch.ones(64, dtype=torch.int64)})),
-        "norm.weight is torch.int64",
+        r"norm.weight is torch.int64; expected one of torch.bfloat16, torch.float16, torch.float32",
+    ),
+    "float8": (
+        lambda s: rewrite(s, lambda t: t.update({"norm.weight": torch.ones(64).to(torch.float8_e4m3fn)})),
+        "norm.weight is torch.float8_e4m3fn; expected one of",
     ),
     "not JSON": (lambda s: (s / "params.json").write_text("{"), "params.json is not readable as JSON"),
     "wrong type": (
         lambda s: (s / "params.json").write_text(json.dumps(small_config().to_params() | {"dim": "64"})),
         "dim is '64'; expected a whole number",
+    ),
+    "sparse": (
+        lambda s: rewrite(s, lambda t: t.update({"norm.weight": torch.ones(64).to_sparse()})),
+        "consolidated.00.pt does not hold a dictionary of tensors",
+    ),
+    "numbered keys": (lambda s: rewrite(s, lambda t: t.update({7: t["norm.weight"]})), "does not hold a dictionary"),
+    "a billion layers": (
+        lambda s: (s / "params.json").write_text(json.dumps(small_config().to_params() | {"n_layers": 10**9})),
+        "n_layers is 1000000000; expected at most 1024",
     ),
     "code in a file": (lambda s: torch.save({"x": Evil()}, s / "consolidated.00.pt"), "consolidated.00.pt cannot be"),
 }
@@ -84,6 +100,38 @@ def test_a_bad_source_is_named_and_nothing_is_left(
     assert not (tmp_path / "pwned").exists()
 
 
+def test_another_configuration_of_the_same_weights_is_another_checkpoint(source: Path, tmp_path: Path) -> None:
+    repack(source, tmp_path / "out")
+    params = json.loads((source / "params.json").read_text())
+    (source / "params.json").write_text(json.dumps(params | {"rope_theta": 12.5}))
+    with pytest.raises(CheckpointError, match="out holds another checkpoint"):
+        repack(source, tmp_path / "out")
+
+
+def test_a_tied_head_is_written_twice(model, tmp_path: Path) -> None:
+    write_consolidated(model, tmp_path / "source", n_files=1)
+    file = tmp_path / "source" / "consolidated.00.pt"
+    tensors = torch.load(file, weights_only=True)
+    tensors["output.weight"] = tensors["tok_embeddings.weight"]
+    torch.save(tensors, file)
+    repack(tmp_path / "source", tmp_path / "out")
+    checkpoint = RepackedCheckpoint(tmp_path / "out")
+    assert torch.equal(checkpoint.tensor("output.weight"), checkpoint.tensor("tok_embeddings.weight"))
+
+
+def test_a_damaged_file_is_one_sentence_whatever_torch_makes_of_it(source: Path, tmp_path: Path) -> None:
+    file = source / "consolidated.01.pt"
+    good = bytearray(file.read_bytes())
+    generator = random.Random(0)
+    for _ in range(300):
+        bit = generator.randrange(8 * 4096)
+        good[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(good)
+        with contextlib.suppress(CheckpointError):
+            SourceCheckpoint(source)
+        good[bit // 8] ^= 1 << bit % 8
+
+
 def test_a_key_in_two_files_is_refused(source: Path, tmp_path: Path) -> None:
     one = torch.load(source / "consolidated.00.pt", weights_only=True)
     torch.save(one, source / "consolidated.07.pt")
@@ -91,18 +139,17 @@ def test_a_key_in_two_files_is_refused(source: Path, tmp_path: Path) -> None:
         repack(source, tmp_path / "out")
 
 
-def test_numbers_that_are_not_finite_are_named_and_what_is_finished_serves_the_mended_source(
-    source: Path, tmp_path: Path
-) -> None:
+def test_numbers_that_are_not_finite_are_named_and_whole_files_stay(source: Path, tmp_path: Path) -> None:
     good = contents(source)
     rewrite(source, set_nan)
     with pytest.raises(CheckpointError, match="layers.1.block_sparse_moe.w3 holds NaN or infinite numbers; fetch it"):
         repack(source, tmp_path / "out")
     assert sorted(contents(tmp_path / "out")) == ["globals.safetensors", "layers.00.safetensors", "unfinished.json"]
+    (source / "consolidated.00.pt").unlink()
     for name, content in good.items():
         (source / name).write_bytes(content)
     with pytest.raises(CheckpointError, match="out holds another checkpoint; choose another folder or delete it"):
-        repack(source, tmp_path / "out")
+        repack(source, tmp_path / "out")  # this source has three files, not one
 
 
 def test_another_checkpoint_of_the_same_file_sizes_is_not_written_over(source: Path, tmp_path: Path) -> None:
@@ -118,12 +165,14 @@ def test_another_checkpoint_of_the_same_file_sizes_is_not_written_over(source: P
 def test_output_folders_that_are_refused(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "thesis.txt").write_text("do not lose me")
-    with pytest.raises(CheckpointError, match=r"holds something else \(thesis.txt"):
+    mine = {"thesis.txt": b"do not lose me", "thesis.tmp": b"nor me", ".tmpstuff": b"nor me"}
+    for name, content in mine.items():
+        (out / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"holds something else \(.tmpstuff, "):
         repack(source, out)
-    assert contents(out) == {"thesis.txt": b"do not lose me"}
+    assert contents(out) == mine
     repack(source, tmp_path / "base")
-    with pytest.raises(CheckpointError, match="holds another checkpoint"):
+    with pytest.raises(CheckpointError, match="base was repacked as base, not instruct; choose another folder"):
         repack(source, tmp_path / "base", "instruct")
     with pytest.raises(CheckpointError, match="is a file; expected a folder"):
         repack(source, out / "thesis.txt")

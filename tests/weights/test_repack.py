@@ -111,6 +111,8 @@ def test_manifest_describes_what_is_there(source: Path, tmp_path: Path) -> None:
     assert entry["file"] == "layers.01.safetensors"
     assert entry["shape"] == list(stored.shape) == [96, 64]
     assert entry["dtype"] == "bfloat16"
+    params = (tmp_path / "out" / "params.json").read_bytes()
+    assert manifest["files"] == {"params.json": hashlib.sha256(params).hexdigest()}
     assert entry["sha256"] == hashlib.sha256(stored.view(torch.uint8).numpy().tobytes()).hexdigest()
 
 

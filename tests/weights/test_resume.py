@@ -14,7 +14,7 @@ from models.mixtral8x7b.durable import exclusive
 from models.mixtral8x7b.repack import repack
 from models.mixtral8x7b.repacked import RepackedCheckpoint
 from models.mixtral8x7b.weights import CheckpointError
-from tests.tiny_models import contents, random_model, small_config, write_consolidated
+from tests.tiny_models import contents, random_model, small_config, write_consolidated, write_per_expert
 from tests.weights.kills import ROOT, inodes, run_with_kills, seconds_of
 
 N_LAYERS = 6
@@ -116,11 +116,46 @@ def test_a_disk_that_gets_full_keeps_the_finished_files(large: Path, tmp_path: P
     assert before.items() <= inodes(out, "*.safetensors").items()
 
 
+def test_a_source_file_fetched_again_makes_it_start_over(tmp_path: Path, monkeypatch) -> None:
+    """Killed where a file of the first run still has the name under which the second's entry is in the journal."""
+    from models.mixtral8x7b import repack as module
+    from models.mixtral8x7b import source_checkpoint
+
+    monkeypatch.setattr(source_checkpoint, "SAMPLE_BYTES", 16)
+    write_per_expert(random_model(small_config()), tmp_path / "source")
+    out, file = tmp_path / "out", tmp_path / "source" / "consolidated.safetensors"
+
+    def stopped_at(name: str) -> None:
+        def give_name(file: Path) -> None:
+            if file.name == name:
+                raise OSError("stopped")
+            write(file)
+
+        write = module.give_name
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "give_name", give_name)
+            with pytest.raises(CheckpointError, match="stopped"):
+                repack(tmp_path / "source", out)
+
+    stopped_at("layers.01.safetensors")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 + 1000] ^= 1  # a bit of the middle, where no sample is taken
+    file.write_bytes(content)
+    stopped_at("layers.00.safetensors")
+    repack(tmp_path / "source", out)
+    repack(tmp_path / "source", tmp_path / "whole")
+    assert contents(out) == contents(tmp_path / "whole")
+    assert RepackedCheckpoint(out).wrong_files() == {}
+
+
 def test_on_a_finished_folder_it_writes_what_is_gone_and_nothing_else(large: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     repack(large / "source", out)
     (out / "layers.04.safetensors").unlink()
     before = inodes(out, "*.safetensors")
+    (out / "layers.05.safetensors").write_bytes(b"")
+    (out / "layers.00.safetensors").write_bytes((out / "layers.00.safetensors").read_bytes()[:-1])
+    before = {name: inode for name, inode in before.items() if "00" not in name and "05" not in name}
     repack(large / "source", out)
     assert before.items() <= inodes(out, "*.safetensors").items()
     assert contents(out) == contents(large / "whole")
@@ -143,23 +178,25 @@ def test_memory_holds_one_layer_of_many(large: Path, tmp_path: Path) -> None:
 def test_verify_names_every_wrong_file(large: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     repack(large / "source", out)
-    assert RepackedCheckpoint(out).wrong() == {}
+    assert RepackedCheckpoint(out).wrong_files() == {}
     flipped = bytearray((out / "layers.01.safetensors").read_bytes())
     flipped[-1] ^= 1
     (out / "layers.01.safetensors").write_bytes(flipped)
     (out / "layers.02.safetensors").unlink()
+    (out / "params.json").write_text((out / "params.json").read_text() + "\n")
     (out / "globals.safetensors").write_bytes((out / "globals.safetensors").read_bytes()[:-8])
-    wrong = RepackedCheckpoint(out).wrong()
+    wrong = RepackedCheckpoint(out).wrong_files()
     assert {file: len(names) for file, names in wrong.items()} == {
         "globals.safetensors": 3,
         "layers.01.safetensors": 1,
         "layers.02.safetensors": 7 + 3 * 4,
+        "params.json": 1,
     }
     script = [sys.executable, str(ROOT / "scripts" / "repack_weights.py"), "--verify", str(out)]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert f"{out / 'layers.02.safetensors'} is wrong" in done.stderr
-    assert "3 wrong files; delete them and repack again" in done.stderr
+    assert "4 wrong files; delete them and repack again" in done.stderr
     for file in wrong:
         (out / file).unlink(missing_ok=True)
     repack(large / "source", out)

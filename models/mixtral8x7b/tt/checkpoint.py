@@ -6,11 +6,11 @@ from loguru import logger
 
 from models.mixtral8x7b.cache_folder import INDEX
 from models.mixtral8x7b.cached_checkpoint import CachedCheckpoint, Checkpoint
-from models.mixtral8x7b.repacked import MANIFEST, RepackedCheckpoint
+from models.mixtral8x7b.repacked import RepackedCheckpoint
 from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.tiny import tiny_checkpoint
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.weight_cache import cache_folder
+from models.mixtral8x7b.tt.weight_cache import CACHE_PREFIX, cache_folder
 
 
 def open_checkpoint(settings: Settings, flavour: str, precision: Precision) -> tuple[Checkpoint, Path]:
@@ -22,10 +22,20 @@ def open_checkpoint(settings: Settings, flavour: str, precision: Precision) -> t
     """
     directory = settings.checkpoint or tiny_checkpoint(flavour, settings.user_cache)
     cache = cache_folder(settings.weight_cache or directory, flavour, precision.expert_weights)
-    if not (directory / MANIFEST).is_file() and (cache / INDEX).is_file():
-        logger.warning(f"{directory} has no checkpoint any more; starting from the weight cache {cache} alone")
-        return CachedCheckpoint(cache), cache
+    if _is_gone(directory) and (cache / INDEX).is_file():
+        logger.warning(f"{directory} holds no checkpoint any more; starting from the weight cache {cache} alone")
+        cached = CachedCheckpoint(cache)
+        if settings.tokenizer is None:
+            cached.check_tokenizer()
+        return cached, cache
     checkpoint = RepackedCheckpoint(directory)
     if checkpoint.flavour != flavour:
         logger.warning(f"{directory} is the {checkpoint.flavour} flavour; the prompts are for {flavour}")
     return checkpoint, cache_folder(settings.weight_cache or directory, checkpoint.flavour, precision.expert_weights)
+
+
+def _is_gone(directory: Path) -> bool:
+    """Whether nothing of a checkpoint is left: what else stands in a folder may be one that is not repacked yet."""
+    return not directory.exists() or (
+        directory.is_dir() and all(file.name.startswith(CACHE_PREFIX) for file in directory.iterdir())
+    )

@@ -3,6 +3,8 @@
 The same packer writes the files for every target, chip by chip (`cache_folder`): they are ttnn's own, byte for byte.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 
@@ -11,20 +13,24 @@ import ttnn
 from loguru import logger
 
 import tensorbin
-from models.mixtral8x7b.cache_folder import FORMAT_VERSION, TOKENIZER, CacheFolder, Identity, Source
+from models.mixtral8x7b.cache_folder import FORMAT_VERSION, CacheFolder, Identity, Source
 from models.mixtral8x7b.cached_checkpoint import Checkpoint
+from models.mixtral8x7b.durable import DiskFullError, check_free_space
 from models.mixtral8x7b.progress import OnProgress, no_progress
+from models.mixtral8x7b.repacked import TOKENIZER
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.weights import MakePart
 from models.mixtral8x7b.weights import CheckpointError
 
+BFP8_BYTES = 1088 / 1024  # of a number: a tile's codes and exponents
+CACHE_PREFIX = "mixtral_tensor_cache"
 CONVERSION = 2  # version of how the layers lay their weights out: counted up when one does it differently
 
 
 def cache_folder(cache_path: Path, flavour: str, experts: ttnn.DataType) -> Path:
     """<cache_path>/mixtral_tensor_cache[_instruct]_bfp8: the folder's name tells flavour and the experts' dtype."""
     suffix = {ttnn.bfloat8_b: "bfp8", ttnn.bfloat4_b: "bfp4", ttnn.bfloat16: "bf16"}[experts]
-    return cache_path / f"mixtral_tensor_cache{'_instruct' if flavour == 'instruct' else ''}_{suffix}"
+    return cache_path / f"{CACHE_PREFIX}{'_instruct' if flavour == 'instruct' else ''}_{suffix}"
 
 
 class CheckpointWeights:
@@ -56,10 +62,14 @@ class CheckpointWeights:
         self._identity = Identity(
             FORMAT_VERSION, checkpoint.fingerprint, CONVERSION, f"1x{mesh.n_devices}", tensorbin.TTNN_VERSION
         )
+        self._tokenizer = checkpoint.directory / TOKENIZER
+        self._has_loaded = False
         self._source = Source(checkpoint.flavour, checkpoint.config.to_params(), checkpoint.n_parameters())
         if self._cache.identity not in (None, self._identity):
             self._warn_or_refuse(folder, f"is of something else: {self._identity.differs_from(self._cache.identity)}")
-            self._cache.files.clear()
+        elif self._cache.identity and not self._cache.has_tokenizer(self._tokenizer):
+            with suppress(OSError):  # a cache that is only read serves as well
+                self._cache.keep_tokenizer(self._tokenizer)
 
     def load(
         self,
@@ -92,7 +102,7 @@ class CheckpointWeights:
             part = make(self._checkpoint.tensor, chip)
             if tuple(part.shape) != local:
                 raise ValueError(f"{name} was made as {list(part.shape)}; {list(local)} announced")
-            return part
+            return part.bfloat16() if part.dtype is torch.float16 else part  # as ttnn does: by way of bf16
 
         is_split = placement.value is not None
         if self._cache is None:
@@ -107,18 +117,54 @@ class CheckpointWeights:
             placements=(placement.value,),
         )
         file = self._cache.folder / f"{name}_dtype_{dtype.name}_layout_{layout.name}.tensorbin"
-        if problem := self._cache.problem(file.name, tensorbin.encode(header)):
-            if self._cache_only or file.name in self._cache.files:
-                self._warn_or_refuse(file, problem)
-            try:
-                tokenizer = self._checkpoint.directory / TOKENIZER
-                self._cache.write(file.name, header, make_part, self._identity, self._source, tokenizer)
-            except OSError as error:
-                raise CheckpointError(
-                    f"the weight cache {self._cache.folder} is not writable ({error}); set MIXTRAL_CACHE_PATH to a "
-                    "folder that is"
-                ) from error
-        return ttnn.load_tensor(str(file))
+        host = self._load_if_right(self._cache, file, header)
+        if host is None:
+            self._make(self._cache, file, header, make_part)
+            host = self._load_if_right(self._cache, file, header)
+        if host is None:
+            raise self._of_others(self._cache)
+        self._has_loaded = True
+        return host
+
+    def _load_if_right(self, cache: CacheFolder, file: Path, header: tensorbin.Header) -> ttnn.Tensor | None:
+        """Between the check and the load nobody changes the file; afterwards it is mapped, and may be replaced."""
+        with cache.unchanged():
+            if cache.identity != self._identity:
+                if self._has_loaded:
+                    raise self._of_others(cache)
+                return None
+            problem = cache.problem(file.name, tensorbin.encode(header))
+            if not problem:
+                return ttnn.load_tensor(str(file))
+        if self._cache_only or file.name in cache.files:
+            self._warn_or_refuse(file, problem)
+        return None
+
+    def _make(
+        self, cache: CacheFolder, file: Path, header: tensorbin.Header, make_part: Callable[[int], torch.Tensor]
+    ) -> None:
+        if self._cache_only:
+            self._warn_or_refuse(file, "is missing")
+        try:
+            self._check_room(cache, header.data_bytes)
+            cache.write(file.name, header, make_part, self._identity, self._source, self._tokenizer)
+        except DiskFullError as error:
+            raise CheckpointError(f"{error}, through MIXTRAL_CACHE_PATH") from error
+        except OSError as error:
+            raise CheckpointError(
+                f"the weight cache {cache.folder} cannot be written ({error}); mend this, or set MIXTRAL_CACHE_PATH to "
+                "another folder"
+            ) from error
+
+    def _of_others(self, cache: CacheFolder) -> CheckpointError:
+        return CheckpointError(
+            f"another process fills {cache.folder} with something else; set MIXTRAL_CACHE_PATH to a folder for each"
+        )
+
+    def _check_room(self, cache: CacheFolder, n_bytes: int) -> None:
+        """Room for what is still to come, at bfp8's density, and at least for this file."""
+        there = sum(entry.bytes for entry in cache.files.values())
+        check_free_space(cache.folder, max(n_bytes, int(BFP8_BYTES * self._checkpoint.n_parameters()) - there))
 
     def _warn_or_refuse(self, path: Path, problem: str) -> None:
         if self._cache_only:

@@ -1,0 +1,77 @@
+"""Whole files or none: the lock of a folder, temporary files, names given last."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from models.mixtral8x7b.durable import (
+    BusyError,
+    DiskFullError,
+    check_free_space,
+    exclusive,
+    no_temporaries,
+    write_durably,
+    write_text_durably,
+)
+from tests.tiny_models import contents
+
+
+def test_an_error_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    write_text_durably(file, "old")
+
+    def half(temporary: Path) -> None:
+        temporary.write_text("ne")
+        raise OSError("stopped")
+
+    with pytest.raises(OSError, match="stopped"):
+        write_durably(file, half)
+    assert contents(tmp_path) == {"a.json": b"old"}
+    write_text_durably(file, "new")
+    assert contents(tmp_path) == {"a.json": b"new"}
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    done = threading.Event()
+
+    def second() -> None:
+        with exclusive(folder, wait=True):
+            assert folder.is_dir(), "the first has removed the folder, which was new and empty"
+            done.set()
+
+    waiting = threading.Thread(target=second)
+    with exclusive(folder):
+        with pytest.raises(BusyError, match="another process is writing to"), exclusive(folder):
+            pass
+        assert folder.is_dir()
+        waiting.start()
+        assert not done.wait(0.2)
+    waiting.join()
+    assert done.is_set()
+
+
+def test_a_new_folder_goes_if_nothing_came_into_it_and_an_old_one_stays(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "new"):
+        pass
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    with exclusive(tmp_path / "old"):
+        pass
+    assert (tmp_path / "old").is_dir()
+
+
+def test_temporary_files_go_before_and_after(tmp_path: Path) -> None:
+    for name in ("a.tmp", ".tmpAbCdEf", "kept", ".tmpkept"):
+        (tmp_path / name).write_text("")
+    with no_temporaries(tmp_path):
+        assert sorted(contents(tmp_path)) == [".tmpkept", "kept"]
+        (tmp_path / "b.tmp").write_text("")
+    assert sorted(contents(tmp_path)) == [".tmpkept", "kept"]
+
+
+def test_room_is_counted_where_the_folder_will_be(tmp_path: Path) -> None:
+    check_free_space(tmp_path / "not" / "yet" / "there", 1000)
+    with pytest.raises(DiskFullError, match=r"there needs 1000000000.0 GB and the disk has [\d.]+ GB free; make room"):
+        check_free_space(tmp_path / "there", 10**18)
