@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models.mixtral8x7b.checkpoint.weights import Form, global_tensors, layer_tensors, source_shapes
 from models.mixtral8x7b.config import MIXTRAL_8X7B
-from models.mixtral8x7b.weights import Form, global_tensors, layer_tensors, source_shapes
 
 LAYER_BYTES = 2 * sum(prod(tensor.weight.shape(MIXTRAL_8X7B)) for tensor in layer_tensors(MIXTRAL_8X7B, 0))
 GLOBAL_BYTES = 2 * sum(prod(tensor.weight.shape(MIXTRAL_8X7B)) for tensor in global_tensors())

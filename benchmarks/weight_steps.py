@@ -16,7 +16,7 @@ READ_BYTES = 8 << 20
 
 
 def repack_step(source: Path, output: Path) -> float:
-    from models.mixtral8x7b.repack import repack
+    from models.mixtral8x7b.checkpoint.repack import repack
 
     return seconds_of(lambda: repack(source, output))
 
@@ -39,8 +39,8 @@ def load_step(target: str, repacked: Path, cache: Path) -> float:
     from models.mixtral8x7b.target import use_target
 
     use_target(target)
+    from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
     from models.mixtral8x7b.paging import KV_BLOCK
-    from models.mixtral8x7b.repacked import RepackedCheckpoint
     from models.mixtral8x7b.tt.mesh import open_mesh
     from models.mixtral8x7b.tt.model import Mixtral
     from models.mixtral8x7b.tt.precision import PERFORMANCE

@@ -22,9 +22,9 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.synthetic import GLOBAL_BYTES, LAYER_BYTES, write_synthetic
+from models.mixtral8x7b.checkpoint.weights import Form
 from models.mixtral8x7b.config import MIXTRAL_8X7B
 from models.mixtral8x7b.durable import check_free_space
-from models.mixtral8x7b.weights import Form
 
 FORMS = (Form.CONSOLIDATED, Form.HF)
 RUNS, WARM_RUNS = 5, 3

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from demo.prompts import INPUTS, UserPrompt, long_prompts, short_prompts
 from demo.report import block, count_right, metrics
-from models.mixtral8x7b.cache_folder import CacheFolder
-from models.mixtral8x7b.cached_checkpoint import Checkpoint
+from models.mixtral8x7b.checkpoint.cache_folder import CacheFolder
+from models.mixtral8x7b.checkpoint.cached import Checkpoint
 from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.generator import Generator
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
@@ -15,10 +15,10 @@ from models.mixtral8x7b.progress import progress_bar
 from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.target import can_trace
 from models.mixtral8x7b.tokenizer import Tokenizer
-from models.mixtral8x7b.tt.checkpoint import open_checkpoint
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.model import Mixtral
+from models.mixtral8x7b.tt.open_checkpoint import open_checkpoint
 from models.mixtral8x7b.tt.precision import Precision, preset
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 

@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument("--revision", default="main", metavar="REV", help="branch, tag or commit (default: main)")
     arguments = parser.parse_args()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # before huggingface_hub is imported
-    from models.mixtral8x7b.download import RECORD, download
-    from models.mixtral8x7b.weights import CheckpointError
+    from models.mixtral8x7b.checkpoint.download import RECORD, download
+    from models.mixtral8x7b.checkpoint.weights import CheckpointError
 
     try:
         done = download(arguments.repo_id, arguments.directory, arguments.revision, partial(print, flush=True))

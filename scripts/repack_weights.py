@@ -14,10 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from models.mixtral8x7b.checkpoint.repack import repack
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.weights import CheckpointError, listed
 from models.mixtral8x7b.progress import progress_bar
-from models.mixtral8x7b.repack import repack
-from models.mixtral8x7b.repacked import RepackedCheckpoint
-from models.mixtral8x7b.weights import CheckpointError, listed
 
 
 def main() -> None:

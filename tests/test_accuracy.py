@@ -12,10 +12,10 @@ import pytest
 import torch
 import ttnn
 
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.tiny import tiny_checkpoint
 from models.mixtral8x7b.paging import Prompt, blocks_for
 from models.mixtral8x7b.reference.model import Transformer
-from models.mixtral8x7b.repacked import RepackedCheckpoint
-from models.mixtral8x7b.tiny import tiny_checkpoint
 from models.mixtral8x7b.tokenizer import Tokenizer
 from models.mixtral8x7b.tt.attention import Attention
 from models.mixtral8x7b.tt.decode_state import NO_USER

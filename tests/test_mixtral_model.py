@@ -15,15 +15,15 @@ import pytest
 import torch
 
 from demo.prompts import INPUTS, load_prompts
+from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.reference.model import logits_layer_by_layer
 from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.tokenizer import Tokenizer
-from models.mixtral8x7b.tt.checkpoint import open_checkpoint
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.model import Mixtral
+from models.mixtral8x7b.tt.open_checkpoint import open_checkpoint
 from models.mixtral8x7b.tt.precision import PERFORMANCE
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
-from models.mixtral8x7b.weights import CheckpointError
 from tests.thresholds import WARM_UP_PCC
 from tests.tt.cases import pcc
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
+from models.mixtral8x7b.checkpoint.weights import Form, export
 from models.mixtral8x7b.config import MixtralConfig, MoeConfig, Routing
 from models.mixtral8x7b.reference.model import Transformer
-from models.mixtral8x7b.weights import Form, export
 
 
 def small_config(**changes: object) -> MixtralConfig:

@@ -16,7 +16,7 @@ import pytest
 from demo.__main__ import main
 from demo.prompts import INPUTS, PromptsError, load_prompts, long_prompts, short_prompts
 from demo.report import block, count_right
-from models.mixtral8x7b.tiny import CHECKPOINTS, tiny_checkpoint
+from models.mixtral8x7b.checkpoint.tiny import CHECKPOINTS, tiny_checkpoint
 from models.mixtral8x7b.tokenizer import Tokenizer
 from tests.thresholds import RIGHT_ANSWERS
 from training.facts import expected_answer

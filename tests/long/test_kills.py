@@ -5,10 +5,10 @@
 
 from pathlib import Path
 
+from tests.checkpoint.test_resume import check_kills as check_kills_of_repack
+from tests.checkpoint.test_resume import large  # noqa: F401
 from tests.tt.weight_cache_cases import cache, repacked  # noqa: F401
 from tests.tt.weight_cache_cases import check_kills as check_kills_of_conversion
-from tests.weights.test_resume import check_kills as check_kills_of_repack
-from tests.weights.test_resume import large  # noqa: F401
 
 
 def test_a_repack_killed_twenty_times_ends_the_same(large: Path, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@
 import pytest
 import torch
 
+from models.mixtral8x7b.checkpoint.repack import repack
 from models.mixtral8x7b.config import ConfigError, MoeConfig, Routing
 from models.mixtral8x7b.reference.kv_cache import KVCache
 from models.mixtral8x7b.reference.model import Transformer, logits_layer_by_layer
-from models.mixtral8x7b.repack import repack
 from tests.tiny_models import random_model, small_config, write_consolidated, write_hf
 
 LENGTHS = (1, 7, 33, 129)

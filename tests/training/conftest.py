@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.mixtral8x7b.checkpoint.repack import repack
 from models.mixtral8x7b.reference.model import Transformer
-from models.mixtral8x7b.repack import repack
 from models.mixtral8x7b.tokenizer import Tokenizer
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"

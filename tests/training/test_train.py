@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.mixtral8x7b.checkpoint.repack import repack
 from models.mixtral8x7b.config import MixtralConfig, MoeConfig
 from models.mixtral8x7b.reference.model import Transformer
-from models.mixtral8x7b.repack import repack
 from models.mixtral8x7b.tokenizer import Tokenizer
 from training.batches import GIVEN_WEIGHT, Batch, encode, pack
 from training.checkpoint import N_FILES, write_checkpoint

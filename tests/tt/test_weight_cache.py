@@ -11,14 +11,15 @@ import pytest
 import torch
 import ttnn
 
-from models.mixtral8x7b.cache_folder import INDEX
-from models.mixtral8x7b.cached_checkpoint import CachedCheckpoint
+from models.mixtral8x7b.checkpoint.cache_folder import INDEX
+from models.mixtral8x7b.checkpoint.cached import CachedCheckpoint
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import exclusive
-from models.mixtral8x7b.repacked import RepackedCheckpoint
 from models.mixtral8x7b.tt.mesh import open_mesh
 from models.mixtral8x7b.tt.precision import ACCURACY, PERFORMANCE
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights, cache_folder
-from models.mixtral8x7b.weights import CheckpointError
+from tests.checkpoint.kills import inodes
 from tests.tt.weight_cache_cases import (  # noqa: F401
     EXPERT,
     WO,
@@ -31,7 +32,6 @@ from tests.tt.weight_cache_cases import (  # noqa: F401
     repacked,
     warnings,
 )
-from tests.weights.kills import inodes
 
 # ---------------------------------------------------------------- what is right
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 import ttnn
 
-from models.mixtral8x7b.cache_folder import INDEX, CacheFolder
-from models.mixtral8x7b.cached_checkpoint import CachedCheckpoint
+from models.mixtral8x7b.checkpoint.cache_folder import INDEX, CacheFolder
+from models.mixtral8x7b.checkpoint.cached import CachedCheckpoint
+from models.mixtral8x7b.checkpoint.repack import repack
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import BusyError, exclusive
-from models.mixtral8x7b.repack import repack
-from models.mixtral8x7b.repacked import RepackedCheckpoint
 from models.mixtral8x7b.tt.mesh import Placement, open_mesh
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
-from models.mixtral8x7b.weights import CheckpointError
 from tests.tiny_models import contents, random_model, write_consolidated
 from tests.tt.cases import sliceable_config
 from tests.tt.weight_cache_cases import (  # noqa: F401
@@ -136,7 +136,7 @@ def test_a_cache_of_another_version_is_never_used(repacked: Path, copy: Path, wa
     checkpoint = RepackedCheckpoint(repacked)
     with open_mesh(8) as mesh:
         fresh = logits(mesh, CheckpointWeights(checkpoint, mesh, None))
-        monkeypatch.setattr("models.mixtral8x7b.cache_folder.FORMAT_VERSION", 3)
+        monkeypatch.setattr("models.mixtral8x7b.checkpoint.cache_folder.FORMAT_VERSION", 3)
         monkeypatch.setattr("models.mixtral8x7b.tt.weight_cache.FORMAT_VERSION", 3)
         with pytest.raises(CheckpointError, match="cache is of something else: its format_version is 2, not 3; start"):
             CheckpointWeights(checkpoint, mesh, copy, cache_only=True)

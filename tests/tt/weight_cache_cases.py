@@ -8,16 +8,16 @@ import torch
 import ttnn
 from loguru import logger
 
-from models.mixtral8x7b.cache_folder import CacheFolder
-from models.mixtral8x7b.repack import repack
-from models.mixtral8x7b.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.cache_folder import CacheFolder
+from models.mixtral8x7b.checkpoint.repack import repack
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.tt.mesh import Mesh, open_mesh
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import ACCURACY, PERFORMANCE, Precision
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
+from tests.checkpoint.kills import inodes, run_with_kills, seconds_of
 from tests.tiny_models import contents, random_model, write_consolidated
 from tests.tt.cases import sliceable_config
-from tests.weights.kills import inodes, run_with_kills, seconds_of
 
 WO = "layers.1.attention.wo_dtype_BFLOAT8_B_layout_TILE.tensorbin"
 EXPERT = "layers.0.feed_forward.experts.slot0.w1_dtype_BFLOAT8_B_layout_TILE.tensorbin"
@@ -102,7 +102,7 @@ def check_kills(repacked: Path, cache: Path, out: Path, n_kills: int) -> None:
     def code(folder: Path) -> str:
         return (
             "from models.mixtral8x7b.target import use_target\nuse_target('cpu')\nfrom pathlib import Path\n"
-            "from models.mixtral8x7b.repacked import RepackedCheckpoint\n"
+            "from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint\n"
             "from models.mixtral8x7b.tt.mesh import open_mesh\nfrom models.mixtral8x7b.tt.model import Mixtral\n"
             "from models.mixtral8x7b.tt.precision import PERFORMANCE\n"
             "from models.mixtral8x7b.tt.weight_cache import CheckpointWeights\n"

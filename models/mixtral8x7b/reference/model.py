@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.config import MixtralConfig
 from models.mixtral8x7b.reference.decoder import DecoderBlock
 from models.mixtral8x7b.reference.kv_cache import KVCache
 from models.mixtral8x7b.reference.observe import Observe, nobody, under
 from models.mixtral8x7b.reference.rms_norm import RMSNorm
 from models.mixtral8x7b.reference.rope import rope_tables
-from models.mixtral8x7b.repacked import RepackedCheckpoint
 
 
 class Transformer(nn.Module):

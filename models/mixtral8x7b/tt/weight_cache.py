@@ -13,14 +13,14 @@ import ttnn
 from loguru import logger
 
 import tensorbin
-from models.mixtral8x7b.cache_folder import FORMAT_VERSION, CacheFolder, Identity, Source
-from models.mixtral8x7b.cached_checkpoint import Checkpoint
+from models.mixtral8x7b.checkpoint.cache_folder import FORMAT_VERSION, CacheFolder, Identity, Source
+from models.mixtral8x7b.checkpoint.cached import Checkpoint
+from models.mixtral8x7b.checkpoint.repacked import TOKENIZER
+from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import DiskFullError, check_free_space
 from models.mixtral8x7b.progress import OnProgress, no_progress
-from models.mixtral8x7b.repacked import TOKENIZER
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.weights import MakePart
-from models.mixtral8x7b.weights import CheckpointError
 
 BFP8_BYTES = 1088 / 1024  # of a number: a tile's codes and exponents
 CACHE_PREFIX = "mixtral_tensor_cache"

@@ -21,8 +21,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from models.mixtral8x7b.checkpoint.weights import (
+    CheckpointError,
+    Placed,
+    check_keys,
+    form_of,
+    listed,
+    source_shapes,
+    take,
+)
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
-from models.mixtral8x7b.weights import CheckpointError, Placed, check_keys, form_of, listed, source_shapes, take
 
 INDEX = "model.safetensors.index.json"
 PATTERNS = ("consolidated.*.pt", "model*.safetensors", "consolidated*.safetensors")  # the first that is there

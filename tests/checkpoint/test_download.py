@@ -1,6 +1,6 @@
 """The download of a published checkpoint, as the script, against a hub on this machine.
 
-.venv/bin/python -m pytest tests/weights/test_download.py
+.venv/bin/python -m pytest tests/checkpoint/test_download.py
 """
 
 import json
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from models.mixtral8x7b.checkpoint.repack import repack
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.durable import exclusive
-from models.mixtral8x7b.repack import repack
-from models.mixtral8x7b.repacked import RepackedCheckpoint
+from tests.checkpoint.download_runs import Done, Runs, Script
+from tests.checkpoint.hub import Hub, serving
 from tests.tiny_models import contents, write_consolidated, write_hf
-from tests.weights.download_runs import Done, Runs, Script
-from tests.weights.hub import Hub, serving
 
 REPO = "someone/Mixtral-tiny-Instruct"
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]

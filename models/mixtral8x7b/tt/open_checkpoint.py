@@ -4,11 +4,11 @@ from pathlib import Path
 
 from loguru import logger
 
-from models.mixtral8x7b.cache_folder import INDEX
-from models.mixtral8x7b.cached_checkpoint import CachedCheckpoint, Checkpoint
-from models.mixtral8x7b.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.cache_folder import INDEX
+from models.mixtral8x7b.checkpoint.cached import CachedCheckpoint, Checkpoint
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.tiny import tiny_checkpoint
 from models.mixtral8x7b.settings import Settings
-from models.mixtral8x7b.tiny import tiny_checkpoint
 from models.mixtral8x7b.tt.precision import Precision
 from models.mixtral8x7b.tt.weight_cache import CACHE_PREFIX, cache_folder
 

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from models.mixtral8x7b.checkpoint.hub import RemoteFile, Repository, fetch, look_up
+from models.mixtral8x7b.checkpoint.repacked import TOKENIZER
+from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
 from models.mixtral8x7b.durable import (
     BusyError,
@@ -19,9 +22,6 @@ from models.mixtral8x7b.durable import (
     sync,
     write_text_durably,
 )
-from models.mixtral8x7b.hub import RemoteFile, Repository, fetch, look_up
-from models.mixtral8x7b.repacked import TOKENIZER
-from models.mixtral8x7b.weights import CheckpointError
 
 RECORD = "download.json"  # what the folder holds: the repository, the commit, size and hash of every file
 STAGING = ".partial"  # folder in it where files arrive, and huggingface_hub's own bookkeeping

@@ -22,9 +22,9 @@ from typing import Any
 import torch
 
 import tensorbin
+from models.mixtral8x7b.checkpoint.repacked import TOKENIZER
+from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import exclusive, no_temporaries, shared, write_durably, write_text_durably
-from models.mixtral8x7b.repacked import TOKENIZER
-from models.mixtral8x7b.weights import CheckpointError
 
 INDEX = "weight_cache.json"
 SUFFIX = ".tensorbin"

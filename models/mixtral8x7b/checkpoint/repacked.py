@@ -20,9 +20,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from models.mixtral8x7b.checkpoint.weights import CheckpointError, Form, Placed, all_tensors, check_keys
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
 from models.mixtral8x7b.progress import OnProgress, no_progress
-from models.mixtral8x7b.weights import CheckpointError, Form, Placed, all_tensors, check_keys
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"

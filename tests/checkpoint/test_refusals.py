@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.mixtral8x7b.repack import repack
-from models.mixtral8x7b.repacked import RepackedCheckpoint
-from models.mixtral8x7b.source_checkpoint import SourceCheckpoint
-from models.mixtral8x7b.weights import CheckpointError
+from models.mixtral8x7b.checkpoint.repack import repack
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.source import SourceCheckpoint
+from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from tests.tiny_models import contents, random_model, small_config, write_consolidated
 
 

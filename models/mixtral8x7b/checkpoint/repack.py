@@ -16,6 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models.mixtral8x7b.checkpoint.repack_journal import Entries, Journal
+from models.mixtral8x7b.checkpoint.repacked import FLAVOURS, TOKENIZER, hash_of
+from models.mixtral8x7b.checkpoint.source import SourceCheckpoint
+from models.mixtral8x7b.checkpoint.weights import CheckpointError, Placed, global_tensors, layer_tensors
 from models.mixtral8x7b.durable import (
     BusyError,
     DiskFullError,
@@ -29,10 +33,6 @@ from models.mixtral8x7b.durable import (
     write_text_durably,
 )
 from models.mixtral8x7b.progress import OnProgress, no_progress
-from models.mixtral8x7b.repack_journal import Entries, Journal
-from models.mixtral8x7b.repacked import FLAVOURS, TOKENIZER, hash_of
-from models.mixtral8x7b.source_checkpoint import SourceCheckpoint
-from models.mixtral8x7b.weights import CheckpointError, Placed, global_tensors, layer_tensors
 
 
 def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnProgress = no_progress) -> None:

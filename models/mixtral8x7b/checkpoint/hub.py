@@ -24,9 +24,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import tqdm
 
-from models.mixtral8x7b.repacked import TOKENIZER
-from models.mixtral8x7b.source_checkpoint import INDEX
-from models.mixtral8x7b.weights import CheckpointError
+from models.mixtral8x7b.checkpoint.repacked import TOKENIZER
+from models.mixtral8x7b.checkpoint.source import INDEX
+from models.mixtral8x7b.checkpoint.weights import CheckpointError
 
 SINGLE = "model.safetensors"
 SHARD = re.compile(r"model-\d+-of-(\d+)\.safetensors")

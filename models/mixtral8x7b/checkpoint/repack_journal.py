@@ -14,10 +14,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from models.mixtral8x7b.checkpoint.repacked import MANIFEST, TOKENIZER, Manifest, hash_of_file, is_entry
+from models.mixtral8x7b.checkpoint.source import SourceCheckpoint
+from models.mixtral8x7b.checkpoint.weights import CheckpointError, all_tensors, check_keys
 from models.mixtral8x7b.durable import write_text_durably
-from models.mixtral8x7b.repacked import MANIFEST, TOKENIZER, Manifest, hash_of_file, is_entry
-from models.mixtral8x7b.source_checkpoint import SourceCheckpoint
-from models.mixtral8x7b.weights import CheckpointError, all_tensors, check_keys
 
 UNFINISHED = "unfinished.json"
 _LEFT_BY_A_KILL = re.compile(r"((globals|layers\.\d+)\.safetensors|unfinished\.json)\.tmp|\.tmp\w{6}")

@@ -1,6 +1,6 @@
 """A repack that is killed, out of room or disturbed: whole files only, nothing redone, the same result.
 
-.venv/bin/python -m pytest tests/weights/test_resume.py
+.venv/bin/python -m pytest tests/checkpoint/test_resume.py
 """
 
 import shutil
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from models.mixtral8x7b.checkpoint.repack import repack
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import exclusive
-from models.mixtral8x7b.repack import repack
-from models.mixtral8x7b.repacked import RepackedCheckpoint
-from models.mixtral8x7b.weights import CheckpointError
+from tests.checkpoint.kills import ROOT, inodes, run_with_kills, seconds_of
 from tests.tiny_models import contents, random_model, small_config, write_consolidated, write_per_expert
-from tests.weights.kills import ROOT, inodes, run_with_kills, seconds_of
 
 N_LAYERS = 6
 MB = 1_000_000
@@ -36,7 +36,7 @@ def check_kills(large: Path, out: Path, n_kills: int) -> None:
 
     def code(to: Path) -> str:
         return (
-            "from pathlib import Path\nfrom models.mixtral8x7b.repack import repack\n"
+            "from pathlib import Path\nfrom models.mixtral8x7b.checkpoint.repack import repack\n"
             f"# work\nrepack(Path({str(large / 'source')!r}), Path({str(to)!r}))"
         )
 
@@ -94,7 +94,7 @@ def test_too_little_room_is_said_before_anything_is_written(large: Path, tmp_pat
 
 
 def test_a_disk_that_gets_full_keeps_the_finished_files(large: Path, tmp_path: Path, monkeypatch) -> None:
-    from models.mixtral8x7b import repack as module
+    from models.mixtral8x7b.checkpoint import repack as module
 
     def until_layer_2(values: dict, file: Path) -> None:
         if "layers.02" in file.name:
@@ -118,10 +118,10 @@ def test_a_disk_that_gets_full_keeps_the_finished_files(large: Path, tmp_path: P
 
 def test_a_source_file_fetched_again_makes_it_start_over(tmp_path: Path, monkeypatch) -> None:
     """Killed where a file of the first run still has the name under which the second's entry is in the journal."""
-    from models.mixtral8x7b import repack as module
-    from models.mixtral8x7b import source_checkpoint
+    from models.mixtral8x7b.checkpoint import repack as module
+    from models.mixtral8x7b.checkpoint import source as source_module
 
-    monkeypatch.setattr(source_checkpoint, "SAMPLE_BYTES", 16)
+    monkeypatch.setattr(source_module, "SAMPLE_BYTES", 16)
     write_per_expert(random_model(small_config()), tmp_path / "source")
     out, file = tmp_path / "out", tmp_path / "source" / "consolidated.safetensors"
 
@@ -165,7 +165,7 @@ def test_memory_holds_one_layer_of_many(large: Path, tmp_path: Path) -> None:
     """VmHWM: the peak of resident memory, mapped pages of files too. (ru_maxrss would begin at the parent's.)"""
     code = (
         f"import re, sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from pathlib import Path\nfrom models.mixtral8x7b.repack import repack\n"
+        "from pathlib import Path\nfrom models.mixtral8x7b.checkpoint.repack import repack\n"
         "peak = lambda: 1024 * int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
         f"before = peak(); repack(Path({str(large / 'source')!r}), Path({str(tmp_path / 'out')!r})); "
         "print(peak() - before)"

@@ -33,7 +33,7 @@ class Runs:
             "-W",
             "ignore",
             "-c",
-            "from tests.weights.download_runs import fork_runs; fork_runs()",
+            "from tests.checkpoint.download_runs import fork_runs; fork_runs()",
         ]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
         self.process = subprocess.Popen(command, cwd=ROOT, **pipes)
@@ -87,7 +87,7 @@ def fork_runs() -> None:
     import tqdm.auto  # noqa: F401
     import yaml  # noqa: F401
 
-    import models.mixtral8x7b.repack  # noqa: F401
+    import models.mixtral8x7b.checkpoint.repack  # noqa: F401
 
     for line in sys.stdin:
         process = os.fork()

@@ -5,10 +5,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-from models.mixtral8x7b.cache_folder import INDEX, CacheFolder
+from models.mixtral8x7b.checkpoint.cache_folder import INDEX, CacheFolder
+from models.mixtral8x7b.checkpoint.repacked import TOKENIZER
+from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
-from models.mixtral8x7b.repacked import TOKENIZER
-from models.mixtral8x7b.weights import CheckpointError
 
 
 class Checkpoint(Protocol):

@@ -1,6 +1,6 @@
 """The weight pipeline: published forms -> repacked form, and the script.
 
-.venv/bin/python -m pytest tests/weights
+.venv/bin/python -m pytest tests/checkpoint
 """
 
 import json
@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.mixtral8x7b.repack import repack
-from models.mixtral8x7b.repacked import RepackedCheckpoint
-from models.mixtral8x7b.weights import (
+from models.mixtral8x7b.checkpoint.repack import repack
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.weights import (
     CheckpointError,
     Form,
     export,
@@ -138,7 +138,7 @@ def test_script_runs_from_any_directory_without_ttnn(source: Path, tmp_path: Pat
     assert RepackedCheckpoint(tmp_path / "out").flavour == "instruct"
     code = (
         "import sys; sys.modules['ttnn'] = sys.modules['ttnn_cpu'] = sys.modules['sentencepiece'] = None;"
-        f"sys.path.insert(0, {str(SCRIPT.parents[1])!r}); import models.mixtral8x7b.repack"
+        f"sys.path.insert(0, {str(SCRIPT.parents[1])!r}); import models.mixtral8x7b.checkpoint.repack"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
 

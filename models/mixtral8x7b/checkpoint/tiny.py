@@ -3,12 +3,12 @@
 import hashlib
 from pathlib import Path
 
+from models.mixtral8x7b.checkpoint.repack import repack
+from models.mixtral8x7b.checkpoint.repacked import FORMAT_VERSION, MANIFEST
+from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import exclusive
-from models.mixtral8x7b.repack import repack
-from models.mixtral8x7b.repacked import FORMAT_VERSION, MANIFEST
-from models.mixtral8x7b.weights import CheckpointError
 
-CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
+CHECKPOINTS = Path(__file__).resolve().parents[3] / "checkpoints"
 NAMES = {"base": "mixtral-tiny", "instruct": "mixtral-tiny-instruct"}
 
 
