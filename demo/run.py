@@ -110,7 +110,7 @@ def warm_up(options: DemoOptions, settings: Settings, mesh: Mesh) -> None:
     _load(checkpoint, cache, options, precision, mesh, n_blocks=1, max_context=KV_BLOCK)
     files = CacheFolder(cache).files.values()
     print(
-        f"{cache}: {len(files)} files, {sum(file.bytes for file in files) / 1e9:.2f} GB; those for precision "
+        f"{cache}: {len(files)} files, {sum(file.bytes for file in files) / 1e6:,.1f} MB; those for precision "
         f"{precision.name} are whole and checked, in {time.perf_counter() - started:.1f} s"
     )
 

@@ -127,7 +127,7 @@ def test_warm_up_fills_the_cache_and_then_the_checkpoint_may_go(run, cache: Path
     )
     printed, failure = run("--warm-up")
     assert failure == ""
-    pattern = rf"^{filled}: \d+ files, 0.0\d GB; those for precision performance are whole and checked, in "
+    pattern = rf"^{filled}: \d+ files, \d.\d MB; those for precision performance are whole and checked, in "
     assert re.search(pattern, printed)
     assert "Answer" not in printed
     answered = blocks_of(run("--cache-only")[0])
