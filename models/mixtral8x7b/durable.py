@@ -1,7 +1,7 @@
 """Files that survive a kill, a full disk and a second process: whole under their final name, or not there.
 
-A file is written under a temporary name, synced to disk, then renamed. A run that is killed leaves at most one
-`*.tmp` behind, which the next run removes; its lock dies with it, since the operating system holds it.
+A file is written under a temporary name, synced to disk, then renamed. What a killed run leaves of temporary files the
+next removes; its lock dies with it, since the operating system holds it.
 """
 
 import fcntl

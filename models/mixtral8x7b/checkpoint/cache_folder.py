@@ -117,8 +117,8 @@ class CacheFolder:
             yield
 
     def has_tokenizer(self, tokenizer: Path) -> bool:
-        """Whether the copy of the checkpoint's tokenizer is this one, or there is none."""
-        if not tokenizer.is_file():
+        """Whether the copy of the tokenizer is this one; also true where there is no other than the copy itself."""
+        if not tokenizer.is_file() or tokenizer.parent == self.folder:
             return True
         entry = self.files.get(TOKENIZER)
         return entry is not None and _entry_of(tokenizer.read_bytes()) == entry and not self.problem(TOKENIZER)
