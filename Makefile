@@ -17,14 +17,14 @@ test: lint
 	@$(PYTEST) --target cpu demo/demo.py \
 	    "$(PREFILL_DEMO)[wormhole_b0-True-128-general]" "$(PREFILL_DEMO)[wormhole_b0-True-128-instruct]"
 	@$(PYTEST) --target cpu "$(PREFILL_DEMO)[wormhole_b0-True-4k-instruct]" --users 2
-	@if $(PYTHON) -m mock_t3000; then $(PYTEST) --target mock tests/mock; fi
+	@if $(PYTHON) -m virtual_t3000; then $(PYTEST) --target mock tests/mock; fi
 
 test-full: test
-	@$(PYTHON) -m mock_t3000 # fails where the real ttnn is missing: nothing may have been left out
+	@$(PYTHON) -m virtual_t3000 # fails where the real ttnn is missing: nothing may have been left out
 	@$(PYTEST) --target cpu --durations=0 tests/long demo/demo_with_prefill.py
 
 bench-weights: setup
-	@$(PYTHON) -m mock_t3000
+	@$(PYTHON) -m virtual_t3000
 	@$(PYTHON) -m benchmarks.weights
 
 lint: setup

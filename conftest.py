@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from models.mixtral8x7b.target import TARGETS, TargetError, chosen_target, use_target
+from models.mixtral8x7b.settings import chosen_fabric
+from models.mixtral8x7b.target import T3000_CHIPS, TARGETS, TargetError, chosen_target, use_target
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("mixtral")
     group.addoption("--target", help=f"{', '.join(TARGETS)} (default: MIXTRAL_TARGET, else device where chips are)")
+    group.addoption("--chips", type=int, metavar="N", help="chips to open where a test or demo does not say (8)")
+    group.addoption("--fabric", help="demo: ring or line (default: MIXTRAL_FABRIC, else ring)")
     group.addoption("--users", type=int, metavar="N", help="demo: 1 to 32 users instead of the id's own number")
     group.addoption("--max-new-tokens", type=int, default=50, metavar="N", help="demo: tokens for each user (50)")
     group.addoption("--prompts", type=Path, metavar="FILE", help='demo: a JSON list of {"prompt": "..."}')
@@ -20,10 +23,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    try:
-        use_target(chosen_target(config.getoption("--target")))
-    except TargetError as error:
-        raise pytest.UsageError(str(error)) from error
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():  # what `sim` starts here must find the true stderr
+        try:
+            use_target(chosen_target(config.getoption("--target")), config.getoption("--chips") or T3000_CHIPS)
+        except TargetError as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +38,13 @@ def target(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture
 def mesh(request: pytest.FixtureRequest) -> Iterator:
-    """An opened mesh of as many chips as the parameter says.
+    """An opened mesh of as many chips as --chips or else the parameter says.
 
     Test ids that people know from the original demo begin with `wormhole_b0-True`: the architecture, and "use a mesh
     with dispatch on ethernet cores". Both are always so here, so one parameter, 8 chips, carries both parts of the id.
     """
     from models.mixtral8x7b.tt.mesh import open_mesh
 
-    with open_mesh(request.param) as opened:
+    n_chips = request.config.getoption("--chips") or request.param
+    with open_mesh(n_chips, chosen_fabric(request.config.getoption("--fabric"))) as opened:
         yield opened

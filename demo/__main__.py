@@ -7,16 +7,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.mixtral8x7b.settings import Settings
-from models.mixtral8x7b.target import TARGETS, TargetError, chosen_target, use_target
-
-N_DEVICES = 8  # of a T3000
+from models.mixtral8x7b.settings import Settings, chosen_fabric
+from models.mixtral8x7b.target import T3000_CHIPS, TARGETS, TargetError, chosen_target, use_target
 
 
 def main() -> None:
     settings = Settings.from_environment()
     parser = argparse.ArgumentParser(prog="demo", description="Answers the demo prompts with the ttnn model.")
     parser.add_argument("--target", help=f"{', '.join(TARGETS)} (default: MIXTRAL_TARGET, else device where chips are)")
+    parser.add_argument("--chips", type=int, default=T3000_CHIPS, metavar="N", help="1, 2, 4 or 8 (default: 8)")
+    parser.add_argument("--fabric", help="ring or line, which joins the chips (default: MIXTRAL_FABRIC, else ring)")
     parser.add_argument("--kind", choices=("instruct", "general"), default="instruct", help="prompts and template")
     parser.add_argument("--context", type=int, default=128, metavar="TOKENS", help="prompt and answer (default: 128)")
     parser.add_argument("--users", type=int, metavar="N", help="1 to 32 (default: what the original demo had)")
@@ -28,10 +28,10 @@ def main() -> None:
     parser.add_argument("--cache-only", action="store_true", help="refuse to convert weights: the cache must be whole")
     arguments = parser.parse_args()
     if arguments.warm_up and (arguments.users or arguments.prompts or arguments.prefill is not None):
-        parser.error("--warm-up answers nothing: it takes --target, --kind, --precision and --cache-only")
+        parser.error("--warm-up answers nothing: it takes no --users, --prompts or --prefill")
     target = chosen_target(arguments.target)
     try:
-        use_target(target)
+        use_target(target, arguments.chips)
     except TargetError as error:
         sys.exit(f"demo: {error}")
 
@@ -51,7 +51,7 @@ def main() -> None:
         cache_only=arguments.cache_only,
     )
     try:
-        with open_mesh(N_DEVICES) as mesh:
+        with open_mesh(arguments.chips, chosen_fabric(arguments.fabric)) as mesh:
             if arguments.warm_up:
                 warm_up(options, settings, mesh)
             else:

@@ -27,6 +27,7 @@ TINY_NOTE = "A tiny model trained on these facts: it shows that the program is r
 TARGET_NOTES = {
     "cpu": "computed by the CPU backend, which rounds once per operation: accuracy is an upper bound of a chip's",
     "mock": "mocked chips: values mean nothing",
+    "sim": "simulated chips: the real kernels' numbers, no speed",
     "device": "real chips, on which this project has not been validated",
 }
 

@@ -43,7 +43,7 @@ def test_importing_the_model_without_any_ttnn_names_use_target() -> None:
 
 
 def test_unknown_and_conflicting_targets_are_refused() -> None:
-    with pytest.raises(TargetError, match="target is 'gpu'; expected one of cpu, mock, device"):
+    with pytest.raises(TargetError, match="target is 'gpu'; expected one of cpu, mock, sim, device"):
         use_target("gpu")
     code = "import sys, types; sys.modules['ttnn'] = types.ModuleType('ttnn')\n"
     done = python(code + "from models.mixtral8x7b.target import use_target; use_target('cpu')")
@@ -54,9 +54,27 @@ def test_a_bad_variable_is_a_usage_error_and_an_option_beats_it() -> None:
     pytest_main = "import sys, pytest; sys.exit(pytest.main(['-q', '--collect-only', 'tests/test_paging.py', *{}]))"
     bad = python(pytest_main.format([]), MIXTRAL_TARGET="bogus")
     assert bad.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "target is 'bogus'; expected one of cpu, mock, device" in bad.stderr
+    assert "target is 'bogus'; expected one of cpu, mock, sim, device" in bad.stderr
     assert python(pytest_main.format(["--target", "cpu"]), MIXTRAL_TARGET="bogus").returncode == 0
 
 
-def test_only_the_mock_cannot_trace() -> None:
-    assert [can_trace(name) for name in ("cpu", "mock", "device")] == [True, False, True]
+def test_who_can_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TT_METAL_SLOW_DISPATCH_MODE", raising=False)
+    assert [can_trace(name) for name in ("cpu", "mock", "sim", "device")] == [True, False, True, True]
+    monkeypatch.setenv("TT_METAL_SLOW_DISPATCH_MODE", "1")
+    assert not can_trace("sim")
+
+
+def test_chips_of_others_are_not_taken_for_a_device() -> None:
+    code = "from models.mixtral8x7b.target import use_target; use_target('device')"
+    for variable, other in (("TT_METAL_MOCK_CLUSTER_DESC_PATH", "mock"), ("TT_METAL_SIMULATOR", "sim")):
+        done = python(code, **{variable: "x"})
+        assert f"cannot use target device: {variable} is set; unset it, or use target {other}" in done.stderr
+
+
+def test_the_simulator_wants_a_library_and_a_compiler(tmp_path: Path) -> None:
+    code = "from models.mixtral8x7b.target import use_target; use_target('sim')"
+    assert "cannot use target sim: MIXTRAL_SIMULATOR does not name a simulator" in python(code).stderr
+    environment = {"MIXTRAL_SIMULATOR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "MIXTRAL_SFPI": str(tmp_path)}
+    missing = f"cannot use target sim: {tmp_path} is no simulator; expected libttsim.so, or a folder with one of"
+    assert missing in python(code, **environment).stderr

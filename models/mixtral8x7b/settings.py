@@ -9,11 +9,14 @@ from pathlib import Path
 class Settings:
     """None means that the variable is not set; whoever uses it has a default."""
 
-    target: str | None  # MIXTRAL_TARGET: cpu, mock or device
+    target: str | None  # MIXTRAL_TARGET: cpu, mock, sim or device
+    fabric: str | None  # MIXTRAL_FABRIC: ring or line: how collectives go round the chips
     checkpoint: Path | None  # MIXTRAL_CKPT_DIR: a repacked directory
     tokenizer: Path | None  # MIXTRAL_TOKENIZER_PATH: tokenizer.model or the directory that holds it
     weight_cache: Path | None  # MIXTRAL_CACHE_PATH: where weights in device format are kept
-    mock_sfpi: Path | None  # MIXTRAL_MOCK_SFPI: a real SFPI compiler for the mock, instead of the stand-in
+    sfpi: Path | None  # MIXTRAL_SFPI, or as before MIXTRAL_MOCK_SFPI: the compiler for ttnn's kernels
+    simulator: Path | None  # MIXTRAL_SIMULATOR: libttsim.so or the folder that holds it, for target sim
+    sim_dispatch: str | None  # MIXTRAL_SIM_DISPATCH: slow or fast; traces need fast
     user_cache: Path  # XDG_CACHE_HOME or ~/.cache: where the repacked tiny checkpoints are kept
 
     @classmethod
@@ -24,9 +27,17 @@ class Settings:
 
         return cls(
             target=os.environ.get("MIXTRAL_TARGET") or None,
+            fabric=os.environ.get("MIXTRAL_FABRIC") or None,
             checkpoint=path("MIXTRAL_CKPT_DIR"),
             tokenizer=path("MIXTRAL_TOKENIZER_PATH"),
             weight_cache=path("MIXTRAL_CACHE_PATH"),
-            mock_sfpi=path("MIXTRAL_MOCK_SFPI"),
+            sfpi=path("MIXTRAL_SFPI") or path("MIXTRAL_MOCK_SFPI"),
+            simulator=path("MIXTRAL_SIMULATOR"),
+            sim_dispatch=os.environ.get("MIXTRAL_SIM_DISPATCH") or None,
             user_cache=(path("XDG_CACHE_HOME") or Path(os.path.expanduser("~/.cache"))) / "mixtral8x7b-ttnn",
         )
+
+
+def chosen_fabric(option: str | None) -> str:
+    """What a program's option says, else MIXTRAL_FABRIC, else the ring."""
+    return option or Settings.from_environment().fabric or "ring"

@@ -2,6 +2,7 @@
 
 cpu      ttnn_cpu, this repository's CPU backend: the numbers are right; the default where there is no chip
 mock     the real ttnn on a mocked T3000: every call is legal and fits; values mean nothing
+sim      the real ttnn and its kernels on simulated chips: what the kernels compute; no speed; tiny sizes
 device   the real ttnn on real chips; the default where there are some. No one has run this project on chips yet.
 """
 
@@ -12,8 +13,11 @@ from importlib.machinery import PathFinder
 
 from models.mixtral8x7b.settings import Settings
 
-_MOCKED = "TT_METAL_MOCK_CLUSTER_DESC_PATH"  # ttnn's own variable: it finds the chips in this file
-TARGETS = ("cpu", "mock", "device")
+# ttnn's own variables: it finds the chips through them
+_MOCKED, _SIMULATED = "TT_METAL_MOCK_CLUSTER_DESC_PATH", "TT_METAL_SIMULATOR"
+_SLOW_DISPATCH = "TT_METAL_SLOW_DISPATCH_MODE"
+TARGETS = ("cpu", "mock", "sim", "device")
+T3000_CHIPS = 8
 
 
 class TargetError(Exception):
@@ -30,9 +34,10 @@ def chosen_target(option: str | None) -> str:
     return option or Settings.from_environment().target or default_target()
 
 
-def use_target(name: str) -> None:
+def use_target(name: str, n_chips: int = T3000_CHIPS) -> None:
     """Decides what `import ttnn` means in this process. Call it once, before anything imports ttnn.
 
+    n_chips: how many chips the program will open; only `sim` must know, whose machine has as many.
     Raises TargetError for an unknown target and when another ttnn is already imported.
     """
     if name not in TARGETS:
@@ -48,30 +53,43 @@ def use_target(name: str) -> None:
         import ttnn_cpu
 
         ttnn_cpu.install()
-    elif name == "mock":
-        _mock()
-    elif _MOCKED in os.environ:
-        raise TargetError(f"cannot use target device: {_MOCKED} is set; unset it, or use target mock")
-    elif loaded is None and PathFinder.find_spec("ttnn") is None:
-        raise TargetError("cannot use target device: ttnn is not installed (Python 3.12 or 3.10 has it); use cpu")
+    elif name == "device":
+        for variable, other in ((_MOCKED, "mock"), (_SIMULATED, "sim")):
+            if variable in os.environ:
+                raise TargetError(f"cannot use target device: {variable} is set; unset it, or use target {other}")
+        if loaded is None and PathFinder.find_spec("ttnn") is None:
+            raise TargetError("cannot use target device: ttnn is not installed (Python 3.12 or 3.10 has it); use cpu")
+    elif loaded is None:
+        _use_virtual_chips(name, n_chips)
+    elif {"mock": _MOCKED, "sim": _SIMULATED}[name] not in os.environ:
+        raise TargetError(f"cannot use target {name}: ttnn is already imported, on other chips")
 
 
-def _mock() -> None:
-    if "ttnn" in sys.modules:
-        if _MOCKED not in os.environ:
-            raise TargetError("cannot use target mock: ttnn is already imported, on real chips")
-        return
-    import mock_t3000
+def _use_virtual_chips(name: str, n_chips: int) -> None:
+    import virtual_t3000
+    from virtual_t3000.sfpi import find_sfpi
 
-    try:
-        settings = Settings.from_environment()
-        variables = mock_t3000.prepare(settings.user_cache, settings.mock_sfpi)
-    except mock_t3000.MockError as error:
-        raise TargetError(f"cannot use target mock: {error}") from error
-    os.environ.update(variables)
     os.environ.setdefault("LOGURU_LEVEL", "INFO")  # importing ttnn prints its whole configuration at DEBUG
+    settings = Settings.from_environment()
+    try:
+        if name == "mock":
+            os.environ.update(virtual_t3000.prepare_mock(settings.user_cache, settings.sfpi))
+            return
+        if settings.simulator is None:
+            raise TargetError("cannot use target sim: MIXTRAL_SIMULATOR does not name a simulator (docs/silicon.md)")
+        sfpi = settings.sfpi or find_sfpi(settings.user_cache)
+        if sfpi is None:
+            raise TargetError("cannot use target sim: there is no kernel compiler; scripts/get_sfpi.py fetches it")
+        os.environ.update(
+            virtual_t3000.prepare_simulator(
+                settings.user_cache, settings.simulator, sfpi, n_chips, settings.sim_dispatch == "fast"
+            )
+        )
+    except virtual_t3000.VirtualChipsError as error:
+        raise TargetError(f"cannot use target {name}: {error}") from error
+    virtual_t3000.note_operations()
 
 
 def can_trace(name: str) -> bool:
-    """Whether the target records a decode step and replays it; the mock cannot."""
-    return name != "mock"
+    """Whether the target records a decode step and replays it: not the mock, nor the simulator in slow dispatch."""
+    return name in ("cpu", "device") or (name == "sim" and _SLOW_DISPATCH not in os.environ)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mock_t3000.runtime_root import MockError, installed_ttnn
 from models.mixtral8x7b.target import chosen_target
 from tests.mock.records import Records, make_records
+from virtual_t3000 import VirtualChipsError
+from virtual_t3000.runtime_root import installed_ttnn
 
 if TYPE_CHECKING:
     from models.mixtral8x7b.tt.mesh import Mesh
@@ -29,7 +30,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     try:
         installed_ttnn()
         reason = "it runs alone: pytest --target mock tests/mock"
-    except MockError as error:
+    except VirtualChipsError as error:
         reason = str(error)
     terminalreporter.write_line(f"left out: tests/mock, the real ttnn on a mocked T3000 ({reason})")
 

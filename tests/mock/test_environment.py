@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import mock_t3000
-from mock_t3000 import MockError, environment, runtime_root
-from mock_t3000.runtime_root import installed_ttnn, make_root
+import virtual_t3000
 from tests.mock.records import REPOSITORY
+from virtual_t3000 import VirtualChipsError, mock, private_folder, runtime_root
+from virtual_t3000.runtime_root import COMPILER, installed_ttnn, make_root
 
 OPEN_A_MESH_AND_ADD = """
 from models.mixtral8x7b.target import use_target
@@ -25,7 +25,7 @@ with open_mesh(8) as mesh:
     print(list(total.shape), len(ttnn.get_device_tensors(total)), list(mesh.read_replicated(total).shape))
 """
 IT_RAN = "[1, 1, 32, 64] 8 [1, 1, 32, 64]\n"
-CLONE = ("models", "ttnn_cpu", "mock_t3000", ".venv")
+CLONE = ("models", "ttnn_cpu", "virtual_t3000", ".venv")
 _VARIABLES = ("TT_", "TTNN_", "MIXTRAL_", "XDG_", "LOGURU_")
 
 
@@ -77,7 +77,7 @@ def test_spaces_everywhere_and_nothing_written_elsewhere(tmp_path: Path) -> None
     assert ended(start(OPEN_A_MESH_AND_ADD, clone, cwd, **variables)) == IT_RAN
     assert [listing(folder) for folder in watched] == before
     assert not list(home.rglob("*")) + list(cwd.rglob("*"))
-    (own,) = temporary.glob("mock-t3000-*")
+    (own,) = temporary.glob("virtual-t3000-*")
     (root,) = own.iterdir()
     assert list((root / "kernels").rglob("*.elf")), "the folder of a home with a space is in the temporary directory"
     assert not list((root / "logs").iterdir()), "what ttnn writes to generated/ went here and is gone"
@@ -112,11 +112,11 @@ def _has_half_a_descriptor(root: Path) -> None:
 
 
 def _has_another_compiler(root: Path) -> None:
-    (root / runtime_root._COMPILER).write_text("#!/bin/sh\n")
+    (root / COMPILER).write_text("#!/bin/sh\n")
 
 
 def _compiler_does_not_start(root: Path) -> None:
-    (root / runtime_root._COMPILER).chmod(0o644)
+    (root / COMPILER).chmod(0o644)
 
 
 DAMAGES = (
@@ -127,29 +127,29 @@ DAMAGES = (
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__[1:])
 def test_a_damaged_root_is_rebuilt(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    root = make_root(tmp_path)
+    root = make_root(tmp_path, None)
     whole = set(listing(root))
     (root / "kernels" / "mark").touch()
-    assert make_root(tmp_path) == root
+    assert make_root(tmp_path, None) == root
     assert (root / "kernels" / "mark").exists(), "a whole one stays"
     damage(root)
-    assert make_root(tmp_path) == root
+    assert make_root(tmp_path, None) == root
     assert set(listing(root)) == whole
-    assert os.access(root / runtime_root._COMPILER, os.X_OK)
+    assert os.access(root / COMPILER, os.X_OK)
     assert list(tmp_path.iterdir()) == [root]
 
 
 def test_another_content_gets_another_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    roots = {make_root(tmp_path)}
+    roots = {make_root(tmp_path, None)}
     monkeypatch.setattr(runtime_root, "descriptor", lambda: "another")
-    roots.add(make_root(tmp_path))
+    roots.add(make_root(tmp_path, None))
     monkeypatch.setattr(runtime_root, "version", lambda name: "0.99")
-    roots.add(make_root(tmp_path))
+    roots.add(make_root(tmp_path, None))
     assert len(roots) == 3
 
 
 def test_the_stand_in_refuses_real_chips(tmp_path: Path) -> None:
-    compiler, output = make_root(tmp_path) / runtime_root._COMPILER, tmp_path / "kernel.elf"
+    compiler, output = make_root(tmp_path, None) / COMPILER, tmp_path / "kernel.elf"
     mocked = {"TT_METAL_MOCK_CLUSTER_DESC_PATH": "t3000.yaml"}
     refused = subprocess.run([compiler, "-o", output], env={}, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
@@ -160,14 +160,14 @@ def test_the_stand_in_refuses_real_chips(tmp_path: Path) -> None:
 
 
 def test_a_real_compiler_is_used_instead(tmp_path: Path) -> None:
-    """MIXTRAL_MOCK_SFPI's compiler, which writes down how it is called and has the stand-in do the work."""
-    stand_in = make_root(tmp_path / "stand-in") / runtime_root._COMPILER
+    """MIXTRAL_SFPI's compiler, which writes down how it is called and has the stand-in do the work."""
+    stand_in = make_root(tmp_path / "stand-in", None) / COMPILER
     sfpi, log, cache = tmp_path / "an sfpi", tmp_path / "log", tmp_path / "cache"
     compiler = sfpi / "compiler" / "bin" / stand_in.name
     compiler.parent.mkdir(parents=True)
     compiler.write_text(f'#!/bin/sh\necho "$*" >>{log}\nexec {stand_in} "$@"\n')
     compiler.chmod(0o755)
-    assert ended(start(OPEN_A_MESH_AND_ADD, XDG_CACHE_HOME=str(cache), MIXTRAL_MOCK_SFPI=str(sfpi))) == IT_RAN
+    assert ended(start(OPEN_A_MESH_AND_ADD, XDG_CACHE_HOME=str(cache), MIXTRAL_SFPI=str(sfpi))) == IT_RAN
     calls = log.read_text().splitlines()
     kernels = {program.parent for program in cache.rglob("*.elf")}
     assert "eltwise_binary_no_bcast" in {kernel.parents[1].name for kernel in kernels}
@@ -186,16 +186,18 @@ def test_a_folder_without_a_compiler_gets_one_sentence(tmp_path: Path) -> None:
 
 def test_where_it_cannot_run_it_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_root, "find_spec", lambda name: None)
-    with pytest.raises(MockError, match="not installed; its wheels are for Linux on x86-64 with Python 3.10 or 3.12"):
-        make_root(tmp_path)
+    with pytest.raises(
+        VirtualChipsError, match="not installed; its wheels are for Linux on x86-64 with Python 3.10 or 3.12"
+    ):
+        make_root(tmp_path, None)
     monkeypatch.undo()
     monkeypatch.setenv("TT_METAL_SIMULATOR", "/somewhere")
-    with pytest.raises(MockError, match="TT_METAL_SIMULATOR would change what is mocked; unset it"):
-        mock_t3000.prepare(tmp_path)
+    with pytest.raises(VirtualChipsError, match="TT_METAL_SIMULATOR would change which chips there are; unset it"):
+        virtual_t3000.prepare_mock(tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr(runtime_root, "_temporary_folders", lambda: [tmp_path / "no where"])
-    with pytest.raises(MockError, match="no folder to keep the mock's files in: tried .*a b.*no where"):
-        make_root(tmp_path / "a b")
+    monkeypatch.setattr(private_folder, "_temporary_folders", lambda: [tmp_path / "no where"])
+    with pytest.raises(VirtualChipsError, match="no folder to keep the chips' files in: tried .*a b.*no where"):
+        make_root(tmp_path / "a b", None)
 
 
 def test_targets_do_not_mix(tmp_path: Path) -> None:
@@ -206,18 +208,18 @@ def test_targets_do_not_mix(tmp_path: Path) -> None:
     device, cpu = output.splitlines()
     assert device.startswith("cannot use target device: TT_METAL_MOCK_CLUSTER_DESC_PATH is set")
     assert cpu.startswith("cannot use target cpu: the real ttnn is already imported")
-    missing = "import mock_t3000.runtime_root as root\nroot.find_spec = lambda name: None\n"
+    missing = "import virtual_t3000.runtime_root as root\nroot.find_spec = lambda name: None\n"
     output = ended(start(use + missing + attempt.format("mock"), XDG_CACHE_HOME=str(tmp_path)))
     assert output.startswith("cannot use target mock: the ttnn package is not installed")
     output = ended(start(use + "import ttnn\n" + attempt.format("mock"), LOGURU_LEVEL="ERROR"))
-    assert output == "cannot use target mock: ttnn is already imported, on real chips\n"
+    assert output == "cannot use target mock: ttnn is already imported, on other chips\n"
 
 
 def test_only_the_owner_removes_its_logs(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
-    environment._remove(tmp_path / "logs", os.getpid() + 1)
+    mock._remove(tmp_path / "logs", os.getpid() + 1)
     assert (tmp_path / "logs").exists()
-    environment._remove(tmp_path / "logs", os.getpid())
+    mock._remove(tmp_path / "logs", os.getpid())
     assert not (tmp_path / "logs").exists()
 
 

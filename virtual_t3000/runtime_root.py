@@ -1,0 +1,93 @@
+"""The private runtime root: the folder that ttnn takes for its own, so that it writes nothing into the real one.
+
+ROOT/tt_metal, ROOT/ttnn, ROOT/runtime/hw   links to the installed wheel
+ROOT/runtime/sfpi/                          the stand-in compiler, or a link to a real one
+ROOT/t3000.yaml, ROOT/empty_kernel.elf      the mock's chips; what the stand-in compiler gives
+ROOT/kernels/                               ttnn's kernel cache; a run on real chips never sees these kernels
+ROOT/logs/                                  what ttnn would write to the working directory, a folder for each process
+
+There is one root for each compiler, and with a real one mock and simulators share it: ttnn would build a kernel anew in
+another root.
+"""
+
+import os
+import subprocess
+import sys
+from importlib.machinery import PathFinder
+from importlib.metadata import version
+from pathlib import Path
+
+from virtual_t3000.cluster import descriptor
+from virtual_t3000.empty_kernel import empty_kernel
+from virtual_t3000.private_folder import Contents, VirtualChipsError, make_folder
+
+find_spec = PathFinder.find_spec  # looks on disk only: in this process `ttnn` may be another module
+
+# They name other chips, or change what is built; ttnn would listen to them beside ours.
+_FOREIGN = (
+    *("TT_METAL_MOCK_CLUSTER_DESC_PATH", "TT_METAL_SIMULATOR", "TT_METAL_VISIBLE_DEVICES", "TT_VISIBLE_DEVICES"),
+    *("TT_MESH_GRAPH_DESC_PATH", "TT_MESH_ID", "TT_MESH_HOST_RANK", "TT_METAL_WATCHER", "TT_METAL_FORCE_JIT_COMPILE"),
+)
+COMPILER = Path("runtime/sfpi/compiler/bin/riscv-tt-elf-g++")
+_STAND_IN = Path(__file__).with_name("stand_in_compiler.sh")
+
+
+def make_root(folder: Path, sfpi: Path | None) -> Path:
+    """The root for the installed ttnn, in `folder`; sfpi: a real compiler (the folder that holds compiler/bin/).
+
+    Its name carries ttnn's version and a hash of all that it holds, the compiler's version among it. Raises
+    VirtualChipsError.
+    """
+    wheel = installed_ttnn()
+    links = {"tt_metal": wheel / "tt_metal", "ttnn": wheel / "ttnn", "runtime/hw": wheel / "runtime" / "hw"}
+    files = {"t3000.yaml": descriptor().encode()}
+    programs: tuple[str, ...] = ()
+    if sfpi is not None:
+        files["compiler_version"] = _compiler_version(sfpi)
+        links["runtime/sfpi"] = sfpi.absolute()
+    else:
+        files |= {str(COMPILER): _STAND_IN.read_bytes(), "empty_kernel.elf": empty_kernel()}
+        programs = (str(COMPILER),)
+    name = f"{'mock' if sfpi is None else 'root'}-ttnn-{version('ttnn')}"
+    return make_folder(folder, name, Contents(links, files, programs, empty=("kernels", "logs")))
+
+
+def variables_of(root: Path, logs: Path) -> dict[str, str]:
+    """What mock and simulator have in common: ttnn keeps to the root and to this process's folder of logs."""
+    return {
+        "TT_METAL_RUNTIME_ROOT": str(root),
+        "TT_METAL_HOME": str(root),  # often set where chips are, to a checkout of tt-metal
+        "TT_METAL_CACHE": str(root / "kernels"),
+        "TT_METAL_LOGS_PATH": str(logs),
+        "TT_METAL_INSPECTOR_RPC": "0",
+        "TT_METAL_LOGGER_LEVEL": os.environ.get("TT_METAL_LOGGER_LEVEL", "FATAL"),
+    }
+
+
+def refuse_foreign_variables() -> None:
+    """Raises VirtualChipsError if the environment already tells ttnn about chips."""
+    foreign = [name for name in _FOREIGN if name in os.environ]
+    if foreign:
+        raise VirtualChipsError(f"{' and '.join(foreign)} would change which chips there are; unset it")
+
+
+def installed_ttnn() -> Path:
+    """The folder of the wheel; raises VirtualChipsError where there is none."""
+    spec = find_spec("ttnn")
+    if spec is None or not spec.submodule_search_locations:
+        raise VirtualChipsError(
+            "the ttnn package is not installed; its wheels are for Linux on x86-64 with Python 3.10 or 3.12, and this "
+            f"is {sys.platform} with Python {sys.version_info.major}.{sys.version_info.minor}: set up again with one "
+            "of them, or use target cpu"
+        )
+    return Path(spec.submodule_search_locations[0]).absolute()
+
+
+def _compiler_version(sfpi: Path) -> bytes:
+    compiler = sfpi / "compiler" / "bin" / COMPILER.name
+    if not os.access(compiler, os.X_OK):
+        raise VirtualChipsError(f"{sfpi} holds no SFPI compiler (compiler/bin/{COMPILER.name})")
+    asked = subprocess.run([compiler, "--version"], capture_output=True, check=False)
+    if asked.returncode:
+        raise VirtualChipsError(f"{compiler} does not start: {asked.stderr.decode(errors='replace').strip()}")
+    return asked.stdout
