@@ -9,16 +9,14 @@ import ttnn
 
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.layouts import (
-    ALL_CORES,
     DECODE_ROWS,
     GRID,
-    cores_for,
     decode_matmul,
+    head_cores,
     one_row_per_core,
     over_dram_banks,
     residual,
     residual_cores,
-    tiles,
 )
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.precision import Precision
@@ -35,7 +33,7 @@ class Attention:
         config, n = weights.config, mesh.n_devices
         self._mesh = mesh
         self._layer = layer
-        self._kernel = precision.attention
+        self._kernel, self._sdpa_kernel = precision.attention, precision.sdpa
         self._dtype = precision.attention_weights
         self._kv_dtype = precision.kv_cache
         self._head_dim = config.head_dim
@@ -45,7 +43,8 @@ class Attention:
         qkv_columns = (self._n_heads + 2 * self._n_kv_heads) * config.head_dim
         out_rows = self._n_heads * config.head_dim
         cores = residual_cores(config.dim)
-        self._qkv_program = decode_matmul(config.dim, qkv_columns, cores, cores_for(tiles(qkv_columns), ALL_CORES))
+        qkv_cores = head_cores(qkv_columns, config.head_dim)
+        self._qkv_program = decode_matmul(config.dim, qkv_columns, cores, qkv_cores)
         self._wo_program = decode_matmul(out_rows, config.dim, self._n_heads, cores)
         self._decode_sdpa = ttnn.SDPAProgramConfig(
             compute_with_storage_grid_size=GRID,
@@ -112,7 +111,7 @@ class Attention:
             cur_pos_tensor=step.positions,
             scale=self._head_dim**-0.5,
             program_config=self._decode_sdpa,
-            compute_kernel_config=self._kernel,
+            compute_kernel_config=self._sdpa_kernel,
             memory_config=self._heads_layout if has_one_kv_head else ttnn.DRAM_MEMORY_CONFIG,
         )
         ttnn.deallocate(turned_q)
@@ -206,7 +205,7 @@ class Attention:
         )
         if chunk.start == 0:
             attended = ttnn.transformer.scaled_dot_product_attention(
-                q, k, v, is_causal=True, program_config=program, compute_kernel_config=self._kernel
+                q, k, v, is_causal=True, program_config=program, compute_kernel_config=self._sdpa_kernel
             )
         else:  # earlier chunks are in the cache only
             attended = ttnn.transformer.chunked_scaled_dot_product_attention(
@@ -216,7 +215,7 @@ class Attention:
                 chunk.page_table,
                 chunk_start_idx=chunk.start,
                 program_config=program,
-                compute_kernel_config=self._kernel,
+                compute_kernel_config=self._sdpa_kernel,
             )
         side_by_side = ttnn.experimental.nlp_concat_heads(attended, memory_config=ttnn.DRAM_MEMORY_CONFIG)
         ttnn.deallocate(attended)

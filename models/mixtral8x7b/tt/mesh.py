@@ -26,6 +26,11 @@ TRACE_REGION_BYTES = 64 << 20  # for the recorded decode step; 5.6 MB of each DR
 SEMAPHORE_REGION_BYTES = 16 << 10
 
 
+# A T3000's 8 chips are a ring along the border of its 2x4 grid. A line, which goes back the way it came, is slower and
+# is there for a machine or a ttnn on which the ring hangs.
+FABRICS = {"ring": ttnn.FabricConfig.FABRIC_1D_RING, "line": ttnn.FabricConfig.FABRIC_1D}
+
+
 class Placement(Enum):
     """How a 4-D host tensor is laid over the chips; the value is the dimension that is split."""
 
@@ -163,15 +168,18 @@ def check_split(config: MixtralConfig, n_devices: int) -> None:
 
 
 @contextmanager
-def open_mesh(n_devices: int) -> Iterator[Mesh]:
-    """Opens 1 x n chips, joined in a ring, all 8x8 worker cores free (dispatch on ethernet cores); closes them.
+def open_mesh(n_devices: int, fabric: str = "ring") -> Iterator[Mesh]:
+    """Opens 1 x n chips, joined by the fabric, all 8x8 worker cores free (dispatch on ethernet cores); closes them.
 
-    Raises ConfigError for a number of chips that is not in MESH_SIZES. Of a T3000 the real ttnn opens all 8, or 1.
+    fabric: how collectives go round the chips, one of FABRICS. Raises ConfigError for another one, and for a number of
+    chips that is not in MESH_SIZES. Of a T3000 the real ttnn opens all 8, or 1.
     """
     if n_devices not in MESH_SIZES:
         raise ConfigError(f"{n_devices} chips; expected one of {', '.join(map(str, MESH_SIZES))}")
+    if fabric not in FABRICS:
+        raise ConfigError(f"the fabric is {fabric!r}; expected one of {', '.join(FABRICS)}")
     if n_devices > 1:
-        ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D_RING)
+        ttnn.set_fabric_config(FABRICS[fabric])
     try:
         device = ttnn.open_mesh_device(
             ttnn.MeshShape(1, n_devices),

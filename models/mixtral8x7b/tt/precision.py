@@ -13,14 +13,15 @@ def _kernel(fidelity: ttnn.MathFidelity, fp32_accumulation: bool) -> ttnn.Wormho
     )
 
 
-LOFI = _kernel(ttnn.MathFidelity.LoFi, fp32_accumulation=False)
 HIFI2 = _kernel(ttnn.MathFidelity.HiFi2, fp32_accumulation=False)
-HIFI4 = _kernel(ttnn.MathFidelity.HiFi4, fp32_accumulation=True)
+HIFI2_FP32 = _kernel(ttnn.MathFidelity.HiFi2, fp32_accumulation=True)
+# HiFi4 takes a third longer, gives bf16 and bfp8 nothing more, and with float32 accumulation is a known hardware fault.
+HIFI3_FP32 = _kernel(ttnn.MathFidelity.HiFi3, fp32_accumulation=True)
 
 
 @dataclass(frozen=True)
 class Precision:
-    """Dtypes of what is stored and fidelities of what is computed.
+    """Dtypes of what is stored and fidelities of what is computed; docs/precision.md says why these.
 
     Activations are bf16, but for what goes into a matmul of prefill, which has its weight's dtype (minimal_matmul wants
     one for both), and the experts' hidden activations. The router is the same in both presets, bf16 weight and float32
@@ -33,12 +34,13 @@ class Precision:
     expert_weights: ttnn.DataType
     expert_activations: ttnn.DataType  # input of prefill's expert matmuls, and what silu(w1 x) * w3 x is rounded to
     kv_cache: ttnn.DataType
-    attention: ttnn.WormholeComputeKernelConfig
+    attention: ttnn.WormholeComputeKernelConfig  # the matmuls with wqkv and wo
     lm_head: ttnn.WormholeComputeKernelConfig
-    experts: ttnn.WormholeComputeKernelConfig = LOFI
-    router: ttnn.WormholeComputeKernelConfig = HIFI4
-    norm: ttnn.WormholeComputeKernelConfig = HIFI4
-    row_selection: ttnn.WormholeComputeKernelConfig = HIFI4  # a product with 0s and 1s must give the row's own bits
+    experts: ttnn.WormholeComputeKernelConfig
+    sdpa: ttnn.WormholeComputeKernelConfig = HIFI2  # its inner buffers are bf16 at any setting
+    router: ttnn.WormholeComputeKernelConfig = HIFI3_FP32
+    norm: ttnn.WormholeComputeKernelConfig = HIFI3_FP32
+    row_selection: ttnn.WormholeComputeKernelConfig = HIFI2_FP32  # a product with 0s and 1s gives the row's own bits
 
 
 PERFORMANCE = Precision(
@@ -48,8 +50,9 @@ PERFORMANCE = Precision(
     expert_weights=ttnn.bfloat8_b,
     expert_activations=ttnn.bfloat8_b,
     kv_cache=ttnn.bfloat8_b,
-    attention=HIFI2,
-    lm_head=HIFI2,
+    attention=HIFI2_FP32,
+    lm_head=HIFI2_FP32,
+    experts=HIFI2_FP32,
 )
 ACCURACY = Precision(
     name="accuracy",
@@ -58,8 +61,9 @@ ACCURACY = Precision(
     expert_activations=ttnn.bfloat8_b,
     expert_weights=ttnn.bfloat8_b,  # experts and KV stay bfp8: in bf16 they would not fit
     kv_cache=ttnn.bfloat8_b,
-    attention=HIFI4,
-    lm_head=HIFI4,
+    attention=HIFI3_FP32,
+    lm_head=HIFI3_FP32,
+    experts=HIFI3_FP32,
 )
 PRESETS = {preset.name: preset for preset in (PERFORMANCE, ACCURACY)}
 

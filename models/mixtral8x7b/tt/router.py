@@ -88,14 +88,19 @@ class Router:
         """
         if self._routing is Routing.RENORMALIZE:
             best, chosen = self._top(logits)
-            shares = ttnn.softmax(best, dim=-1, memory_config=memory_config, numeric_stable=True)
+            shares = self._softmax(best, memory_config)
             ttnn.deallocate(best)
         else:
-            all_shares = ttnn.softmax(logits, dim=-1, memory_config=memory_config, numeric_stable=True)
+            all_shares = self._softmax(logits, memory_config)
             shares, chosen = self._top(all_shares)
             ttnn.deallocate(all_shares)
         ttnn.deallocate(logits)
         return shares, chosen
+
+    def _softmax(self, scores: ttnn.Tensor, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
+        return ttnn.softmax(
+            scores, dim=-1, memory_config=memory_config, compute_kernel_config=self._kernel, numeric_stable=True
+        )
 
     def _top(self, scores: ttnn.Tensor) -> tuple[ttnn.Tensor, ttnn.Tensor]:
         best, chosen = ttnn.topk(scores, self._experts_per_token, dim=-1, largest=True, sorted=True, stable=True)
@@ -109,7 +114,15 @@ class Router:
         for own_id in self._own_ids:
             is_own = ttnn.eq(chosen, own_id, dtype=ttnn.bfloat16, memory_config=memory_config)
             own_shares = ttnn.multiply(shares, is_own, dtype=ttnn.bfloat16, memory_config=memory_config)
-            weights.append(ttnn.sum(own_shares, dim=-1, keepdim=True, memory_config=memory_config))
+            weights.append(
+                ttnn.sum(
+                    own_shares,
+                    dim=-1,
+                    keepdim=True,
+                    memory_config=memory_config,
+                    compute_kernel_config=self._kernel,
+                )
+            )
             ttnn.deallocate(is_own)
             ttnn.deallocate(own_shares)
         ttnn.deallocate(shares)

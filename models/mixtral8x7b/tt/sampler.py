@@ -14,6 +14,7 @@ from models.mixtral8x7b.tt.layouts import DECODE_ROWS, NARROWEST_TOPK
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 
 SEED_RANGE = 1 << 31  # seeds that ttnn takes: below UINT32_MAX, which means "do not seed"
+FEWEST_SAMPLED = 64  # candidates of all chips together: with 32, ttnn.sampling waits for a second tile for ever
 
 
 class Sampler:
@@ -22,6 +23,7 @@ class Sampler:
     def __init__(self, vocab_size: int, mesh: Mesh) -> None:
         self._mesh = mesh
         self._columns = vocab_size // mesh.n_devices
+        self._n_candidates = max(MAX_TOP_K, FEWEST_SAMPLED // mesh.n_devices)
         first = torch.arange(mesh.n_devices, dtype=torch.int32).reshape(-1, 1, 1, 1) * self._columns
         self._first_column = mesh.put(first, ttnn.int32, ttnn.TILE_LAYOUT, Placement.ONE_PER_DEVICE)
         self._top_k = mesh.put(torch.ones(DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
@@ -47,7 +49,9 @@ class Sampler:
     def forward(self, logits: ttnn.Tensor, ids: ttnn.Tensor) -> None:
         """Logits [1, 1, 32, vocab_size / n] -> ids, uint32 [1, 1, 1, 32], in place. Frees logits."""
         candidates = self._pad_to_power_of_two(logits)
-        best, places = ttnn.topk(candidates, MAX_TOP_K, dim=-1, largest=True, sorted=True)
+        # Stable: of equal logits the lowest id is first; and the other kernel leaves the vector unit in a mode in which
+        # `sampling` would draw its random numbers wrong.
+        best, places = ttnn.topk(candidates, self._n_candidates, dim=-1, largest=True, sorted=True, stable=True)
         ttnn.deallocate(candidates)
         signed = ttnn.typecast(places, ttnn.int32)
         ttnn.deallocate(places)
