@@ -13,7 +13,7 @@ class Settings:
     checkpoint: Path | None  # MIXTRAL_CKPT_DIR: a repacked directory
     tokenizer: Path | None  # MIXTRAL_TOKENIZER_PATH: tokenizer.model or the directory that holds it
     weight_cache: Path | None  # MIXTRAL_CACHE_PATH: where weights in device format are kept
-    mock_sfpi: Path | None  # MIXTRAL_MOCK_SFPI: a real SFPI compiler for the mock, instead of the stand-in
+    sfpi: Path | None  # MIXTRAL_SFPI (once MIXTRAL_MOCK_SFPI): a real SFPI compiler, instead of the stand-in
     user_cache: Path  # XDG_CACHE_HOME or ~/.cache: where the repacked tiny checkpoints are kept
 
     @classmethod
@@ -27,6 +27,6 @@ class Settings:
             checkpoint=path("MIXTRAL_CKPT_DIR"),
             tokenizer=path("MIXTRAL_TOKENIZER_PATH"),
             weight_cache=path("MIXTRAL_CACHE_PATH"),
-            mock_sfpi=path("MIXTRAL_MOCK_SFPI"),
+            sfpi=path("MIXTRAL_SFPI") or path("MIXTRAL_MOCK_SFPI"),
             user_cache=(path("XDG_CACHE_HOME") or Path(os.path.expanduser("~/.cache"))) / "mixtral8x7b-ttnn",
         )

@@ -65,7 +65,7 @@ def _mock() -> None:
 
     try:
         settings = Settings.from_environment()
-        variables = mock_t3000.prepare(settings.user_cache, settings.mock_sfpi)
+        variables = mock_t3000.prepare(settings.user_cache, settings.sfpi)
     except mock_t3000.MockError as error:
         raise TargetError(f"cannot use target mock: {error}") from error
     os.environ.update(variables)
