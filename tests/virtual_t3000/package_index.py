@@ -17,6 +17,9 @@ from virtual_t3000.sfpi import Pin
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 VERSION = "7.87.0"
+_METADATA = (
+    "Metadata-Version: 2.1\nName: sfpi-carrier\nVersion: 1.0\nRequires-Python: >=99\n"  # as the real one on 3.10
+)
 COMPILER = """#!/bin/sh
 case "$1" in
 --version) echo 'riscv-tt-elf-g++ (tenstorrent/sfpi:7.87.0[1023]) 15.1.0' ;;
@@ -87,7 +90,7 @@ def make_wheel(folder: Path, library: bytes | None = None) -> Pin:
     name = "sfpi_carrier-1.0-py3-none-any.whl"
     files: dict[str, str | bytes] = {
         "carrier/lib.so": content,
-        "sfpi_carrier-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: sfpi-carrier\nVersion: 1.0\n",
+        "sfpi_carrier-1.0.dist-info/METADATA": _METADATA,
         "sfpi_carrier-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         "sfpi_carrier-1.0.dist-info/RECORD": "",
     }

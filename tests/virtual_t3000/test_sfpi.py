@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from models.mixtral8x7b.settings import Settings
 from tests.virtual_t3000 import package_index
 from tests.virtual_t3000.package_index import COMPLETED, KEPT, make_wheel, served
 from virtual_t3000 import sfpi
@@ -196,10 +195,3 @@ def test_which_one_is_found(cache: Path, tmp_path: Path) -> None:
     assert find_sfpi(cache.parent / "none") is None
     assert find_sfpi(cache) != put(tmp_path / "opt")
     assert find_sfpi(cache) == tmp_path / "opt", "an installed one comes first"
-
-
-def test_the_old_name_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MIXTRAL_MOCK_SFPI", "/old")
-    assert Settings.from_environment().sfpi == Path("/old")
-    monkeypatch.setenv("MIXTRAL_SFPI", "/new")
-    assert Settings.from_environment().sfpi == Path("/new")

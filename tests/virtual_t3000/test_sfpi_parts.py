@@ -1,4 +1,4 @@
-"""What is not taken out of an archive, compilers that do not work, what pip wrote as one sentence, and the script."""
+"""Archives with something else in them, compilers that do not work, what pip wrote, the script, the variable."""
 
 import importlib.util
 import subprocess
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from models.mixtral8x7b.settings import Settings
 from tests.virtual_t3000.package_index import MAGIC, library_of, sfpi_entries, tar_of
 from tests.virtual_t3000.test_sfpi import ROOT, put
 from virtual_t3000 import sfpi, sfpi_wheel
@@ -119,3 +120,11 @@ def test_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     with pytest.raises(SystemExit, match="130"):
         script.main()
     assert capsys.readouterr().err == "get_sfpi: stopped, nothing is left of it; run the same command again\n"
+
+
+def test_the_old_name_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MIXTRAL_SFPI", raising=False)
+    monkeypatch.setenv("MIXTRAL_MOCK_SFPI", "/old")
+    assert Settings.from_environment().sfpi == Path("/old")
+    monkeypatch.setenv("MIXTRAL_SFPI", "/new")
+    assert Settings.from_environment().sfpi == Path("/new")
