@@ -1,0 +1,147 @@
+"""Recorded calls: taken while the real ttnn runs, kept in files, made again on ttnn_cpu."""
+
+import functools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from tests.recorded.values import Recorded, as_torch, from_data, on_cpu_mesh, recorded, to_data
+from ttnn_cpu.canonical import canonical, is_tensor
+from ttnn_cpu.operations import OPERATIONS
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+# moves between host and chips, and what gives no values
+_NOT_RECORDED = frozenset(
+    {"from_torch", "to_torch", "to_device", "from_device", "copy_host_to_device_tensor", "manual_seed", "load_tensor"}
+    | {"as_tensor", "zeros", "ones", "full"}
+)
+
+
+@dataclass(frozen=True)
+class RecordedCall:
+    """One call. `inputs` are its tensors as they were before, `results` its outputs and then what it changed of them."""
+
+    operation: str  # with its namespace
+    program: str  # what was being run
+    arguments: Any  # positional and by name, as JSON
+    inputs: tuple[Recorded, ...]
+    n_outputs: int
+    changed: tuple[int, ...]  # places in `inputs`
+    results: tuple[Recorded, ...]
+
+    def on_cpu(self, mesh: Any) -> list[Recorded]:
+        """What ttnn_cpu gives for the same call."""
+        import ttnn_cpu
+
+        tensors = [on_cpu_mesh(tensor, mesh) for tensor in self.inputs]
+        positional, named = (from_data(part, mesh, tensors) for part in self.arguments["given"])
+        namespace, _, name = self.operation.rpartition(".")
+        outputs = OPERATIONS[namespace][name](*positional, **{k: v for k, v in zip(named[0], named[1], strict=True)})
+        found = [*_tensors_of(outputs), *(tensors[i] for i in self.changed)]
+        return [recorded(ttnn_cpu, tensor) for tensor in found]
+
+
+@contextmanager
+def recording(ttnn: ModuleType, wanted: frozenset[str], program: str) -> Iterator[list[RecordedCall]]:
+    """Records each different call of the wanted operations (empty: all of them) made inside, once."""
+    calls: list[RecordedCall] = []
+    seen: set[str] = set()
+    with ExitStack() as stack:
+        for namespace, functions in OPERATIONS.items():
+            owner = getattr(ttnn, namespace) if namespace else ttnn
+            for name in functions:
+                full = f"{namespace}.{name}" if namespace else name
+                if name in _NOT_RECORDED or (wanted and full not in wanted):
+                    continue
+                real = getattr(owner, name)
+                stack.callback(setattr, owner, name, real)
+                setattr(owner, name, _wrapped(ttnn, full, real, program, calls, seen))
+        yield calls
+
+
+def _wrapped(
+    ttnn: ModuleType, name: str, real: Callable[..., Any], program: str, calls: list[RecordedCall], seen: set[str]
+) -> Callable[..., Any]:
+    @functools.wraps(real, updated=())
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        line = f"{name} {canonical(args)} {canonical(list(kwargs.items()))}"
+        if line in seen:
+            return real(*args, **kwargs)
+        seen.add(line)
+        given: list[Any] = []
+        arguments = {"given": [to_data(args, given), [list(kwargs), to_data(kwargs.values(), given)]]}
+        before = [recorded(ttnn, tensor) for tensor in given]
+        outputs = real(*args, **kwargs)
+        after = [recorded(ttnn, tensor) for tensor in given]
+        changed = tuple(i for i, (a, b) in enumerate(zip(before, after, strict=True)) if (a.values != b.values).any())
+        found = [recorded(ttnn, tensor) for tensor in _tensors_of(outputs)]
+        results = (*found, *(after[i] for i in changed))
+        calls.append(RecordedCall(name, program, arguments, tuple(before), len(found), changed, results))
+        return outputs
+
+    return wrapper
+
+
+def _tensors_of(outputs: Any) -> list[Any]:
+    listed = outputs if isinstance(outputs, list | tuple) else [outputs]
+    return [output for output in listed if is_tensor(output)]
+
+
+def write(file: Path, calls: list[RecordedCall], provenance: dict[str, str]) -> None:
+    """All calls of one operation; equal arrays are kept once."""
+    arrays: dict[bytes, int] = {}
+    stored: dict[str, np.ndarray] = {}
+
+    def kept(tensor: Recorded) -> dict[str, Any]:
+        content = tensor.values.tobytes() + str(tensor.values.dtype).encode() + str(tensor.values.shape).encode()
+        if content not in arrays:
+            arrays[content] = len(arrays)
+            stored[f"array{arrays[content]}"] = tensor.values
+        return {**{k: v for k, v in vars(tensor).items() if k != "values"}, "array": arrays[content]}
+
+    lines = [
+        {
+            **vars(call),
+            "inputs": [kept(tensor) for tensor in call.inputs],
+            "results": [kept(tensor) for tensor in call.results],
+        }
+        for call in calls
+    ]
+    text = json.dumps({"provenance": provenance, "calls": lines}, indent=1)
+    file.parent.mkdir(exist_ok=True)
+    np.savez_compressed(file, text=np.frombuffer(text.encode(), np.uint8), **stored)  # type: ignore[arg-type]
+
+
+def read(file: Path) -> tuple[list[RecordedCall], dict[str, str]]:
+    """The calls of a file, and what they were recorded with."""
+    with np.load(file) as stored:
+        content = json.loads(stored["text"].tobytes())
+
+        def tensor(kept: dict[str, Any]) -> Recorded:
+            return Recorded(
+                tuple(kept["shape"]),
+                *(kept[name] for name in ("dtype", "layout", "memory_config", "n_chips")),
+                values=stored[f"array{kept['array']}"],
+            )
+
+        calls = [
+            RecordedCall(
+                **{
+                    **line,
+                    "changed": tuple(line["changed"]),
+                    "inputs": tuple(map(tensor, line["inputs"])),
+                    "results": tuple(map(tensor, line["results"])),
+                }
+            )
+            for line in content["calls"]
+        ]
+    return calls, content["provenance"]
+
+
+__all__ = ["DATA", "RecordedCall", "as_torch", "read", "recording", "write"]

@@ -1,0 +1,49 @@
+"""What a chip's memory may hold before anything is written to it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+import ttnn
+
+if TYPE_CHECKING:
+    from models.mixtral8x7b.tt.mesh import Mesh
+
+# 32-bit words: as bf16 pairs nan, infinity and 3e38 of both signs, as bfp8 bytes of sign without magnitude (0x80, which
+# the matrix unit reads as -2^128) under exponents of 255
+PATTERNS = {
+    "nan": 0x7FC17FC1,
+    "infinity": 0xFF807F80 - (1 << 32),
+    "huge": 0xFF617F61 - (1 << 32),
+    "minus_zero_of_bfp8": 0x80808080 - (1 << 32),
+    "all_ones": -1,
+}
+DRAM_BYTES = 96 << 20  # of a chip: more than the small models take
+L1_BYTES_PER_CORE = 1 << 20
+CORES = 64
+_WORDS = 1024  # in a row, which is a page
+
+
+@contextmanager
+def poisoned(mesh: "Mesh", pattern: int) -> Iterator[None]:
+    """DRAM and L1 of every chip are full of the pattern, and free."""
+    held = [
+        _filled(mesh, DRAM_BYTES, pattern, ttnn.DRAM_MEMORY_CONFIG),
+        _filled(mesh, L1_BYTES_PER_CORE * CORES, pattern, ttnn.L1_MEMORY_CONFIG),
+    ]
+    for tensor in held:
+        ttnn.deallocate(tensor)
+    yield
+
+
+def _filled(mesh: "Mesh", n_bytes: int, pattern: int, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
+    words = torch.full((1, 1, n_bytes // (4 * _WORDS), _WORDS), pattern, dtype=torch.int32)
+    return mesh.put(words, ttnn.int32, memory_config=memory_config)
+
+
+def same_bits(run: Callable[[], Any], mesh: "Mesh", pattern: int) -> tuple[Any, Any]:
+    """The results of a run in memory as it is, and in memory full of the pattern."""
+    clean = run()
+    with poisoned(mesh, pattern):
+        return clean, run()
