@@ -11,6 +11,7 @@ from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.dispatch import as_stored
 from ttnn_cpu.enums import DataType, Layout
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
+from ttnn_cpu.rounding import on_host
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Storage, Tensor
 from ttnn_cpu.trace import refuse_during_capture
@@ -78,7 +79,7 @@ def _filled(
     dtype = dtype or DataType.BFLOAT16
     spec = tensor_spec(shape, dtype, layout or Layout.ROW_MAJOR, memory_config or DRAM_MEMORY_CONFIG)
     # one stored element stands for all: a cache of zeros takes no memory until it is written
-    number = as_stored(torch.full((1,), value, dtype=torch.float64), dtype)
+    number = as_stored(torch.full((1,), value, dtype=torch.float64), dtype, on_host)
     values = (
         None if device is not None and device.specs_only else number.reshape((1,) * (1 + len(shape))).expand(1, *shape)
     )
