@@ -29,7 +29,7 @@ from ttnn_cpu.configs import (
     WormholeComputeKernelConfig,
 )
 from ttnn_cpu.cores import CoreCoord, CoreGrid, CoreRange, CoreRangeSet, num_cores_to_corerangeset
-from ttnn_cpu.creation import empty, full, ones, zeros
+from ttnn_cpu.creation import empty, full, ones, zeros, zeros_like
 from ttnn_cpu.device import (
     DispatchCoreConfig,
     MeshDevice,
@@ -264,4 +264,5 @@ __all__ = [
     "untilize",
     "where",
     "zeros",
+    "zeros_like",
 ]

@@ -14,16 +14,15 @@ import torch
 
 from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.device import MeshDevice
-from ttnn_cpu.enums import FLOATS, DataType
-from ttnn_cpu.spec import TensorSpec
-from ttnn_cpu.tensor import Storage, Tensor, storage_dtype
+from ttnn_cpu.enums import FLOATS, UNSIGNED_BITS, DataType
+from ttnn_cpu.spec import TensorSpec, storage_dtype
+from ttnn_cpu.tensor import Storage, Tensor
 
 Values = torch.Tensor
 Compute = Callable[..., "Values | Sequence[Values]"]
 Rounding = Callable[[Values, DataType], Values]
 
 _exact = False
-_INTEGER_BITS = {DataType.UINT8: 8, DataType.UINT16: 16, DataType.UINT32: 32}
 
 
 @contextmanager
@@ -52,8 +51,8 @@ def as_stored(values: Values, dtype: DataType, rounding: Rounding) -> Values:
         return values if _exact else rounding(values, dtype)
     if values.is_floating_point():
         values = values.trunc().to(torch.int64)
-    if dtype in _INTEGER_BITS:  # unsigned integers wrap around
-        bits = _INTEGER_BITS[dtype]
+    if dtype in UNSIGNED_BITS:  # unsigned integers wrap around
+        bits = UNSIGNED_BITS[dtype]
         values = values.to(torch.int64) & ((1 << bits) - 1)
     return values.to(storage_dtype(dtype))
 

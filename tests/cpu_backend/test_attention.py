@@ -141,7 +141,7 @@ def test_paged_decode_attention_against_plain_attention(devices: int) -> None:
         for user, position in enumerate(positions):
             ours = get(result, device)[0, user].float()
             if position < 0:
-                assert ours.abs().sum() == 0
+                assert not ours.isfinite().all(), "the row is not written"
                 continue
             own_k, own_v = (t[table[user]].transpose(1, 2).flatten(0, 1)[: position + 1] for t in (keys, values))
             expected = plain_attention(q[device, user].float(), own_k, own_v, 0.25)

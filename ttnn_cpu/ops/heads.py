@@ -10,6 +10,7 @@ from ttnn_cpu.cores import CoreRangeSet, row_major_cores
 from ttnn_cpu.device import WORMHOLE_GRID
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, TILE_SIZE, BufferType, DataType, Layout, TensorMemoryLayout
+from ttnn_cpu.garbage import garbage
 from ttnn_cpu.memory import MemoryConfig, l1_sharded
 from ttnn_cpu.spec import TensorSpec, round_up, tensor_spec
 from ttnn_cpu.tensor import Tensor
@@ -86,7 +87,7 @@ def nlp_create_qkv_heads_decode(
 def nlp_concat_heads_decode(input_tensor: Tensor, *, num_heads: int) -> Tensor:
     """[1, B, H, D] height sharded -> [1, 1, 32, num_heads * D] width sharded, one head per core.
 
-    The result always has 32 rows; those from B on are undefined (0 here).
+    The result always has 32 rows; those from B on are not written: garbage.
     """
     operation = "nlp_concat_heads_decode"
     mesh_of(operation, input_tensor)
@@ -102,7 +103,7 @@ def nlp_concat_heads_decode(input_tensor: Tensor, *, num_heads: int) -> Tensor:
         raise fail(operation, f"num_heads must be between 1 and the {heads} heads of the input, got {num_heads}")
 
     def compute(x: Values) -> Values:
-        out = x.new_zeros(x.shape[0], 1, 1, MAX_DECODE_USERS, num_heads * head_dim)
+        out = garbage(spec.shape, spec.dtype).expand(x.shape[0], *spec.shape).clone()
         out[:, 0, 0, :users] = x[:, 0, :, :num_heads].reshape(x.shape[0], users, -1)
         return out
 

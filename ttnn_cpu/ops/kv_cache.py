@@ -13,6 +13,7 @@ from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, as_stored, mesh_of, submit
 from ttnn_cpu.enums import FLOATS, DataType, Layout
+from ttnn_cpu.garbage import garbage
 from ttnn_cpu.tensor import Tensor
 
 
@@ -22,7 +23,7 @@ def _writable(cache: Tensor, devices: int) -> Values:
     storage = cache.storage
     values = storage.values
     if values is None:
-        values = torch.zeros(1, *cache.spec.shape)
+        values = garbage(cache.spec.shape, cache.spec.dtype)
         storage.mutable = False
     if not storage.mutable or values.shape[0] < devices:
         values = values.expand(max(devices, values.shape[0]), *values.shape[1:]).clone(
