@@ -146,7 +146,7 @@ def teacher_forced(model: Mixtral, texts: tiny_texts.Texts) -> torch.Tensor:
         active = [first <= position < len(row) - 1 for row, first in zip(texts.rows, texts.first, strict=True)]
         tokens = [row[position] if on else 0 for row, on in zip(texts.rows, active, strict=True)]
         model.state.set_rows(tokens, [position if on else NO_USER for on in active])
-        logits[:, position] = model.read_logits(model.decode_logits())
+        logits[active, position] = model.read_logits(model.decode_logits())[active]
     return logits
 
 

@@ -3,7 +3,8 @@
 Names, signatures, checks and output specs are ttnn's (0.81.1, Wormhole), so that a program which says `import ttnn`
 runs here after `ttnn_cpu.install()`. `import ttnn_cpu as ttnn` works too, also beside the real library.
 
-Every operation is computed in float32 and its result is rounded once to its dtype. On silicon, math fidelity, the
+Every operation is computed in float32 and its result is rounded once to its dtype, as a chip rounds what it writes
+(`chip_rounding`); host tensors are rounded as ttnn does it on the host (`rounding`). On silicon, math fidelity, the
 accumulator's format and approximate functions round more: accuracy measured here is an upper bound. Program configs,
 compute kernel configs and approximate modes are checked and otherwise ignored.
 
@@ -28,7 +29,7 @@ from ttnn_cpu.configs import (
     WormholeComputeKernelConfig,
 )
 from ttnn_cpu.cores import CoreCoord, CoreGrid, CoreRange, CoreRangeSet, num_cores_to_corerangeset
-from ttnn_cpu.creation import empty, full, ones, zeros
+from ttnn_cpu.creation import empty, full, ones, zeros, zeros_like
 from ttnn_cpu.device import (
     DispatchCoreConfig,
     MeshDevice,
@@ -263,4 +264,5 @@ __all__ = [
     "untilize",
     "where",
     "zeros",
+    "zeros_like",
 ]

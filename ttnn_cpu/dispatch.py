@@ -12,17 +12,17 @@ from contextlib import contextmanager
 
 import torch
 
+from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.device import MeshDevice
-from ttnn_cpu.enums import FLOATS, DataType
-from ttnn_cpu.rounding import round_to_dtype
-from ttnn_cpu.spec import TensorSpec
-from ttnn_cpu.tensor import Storage, Tensor, storage_dtype
+from ttnn_cpu.enums import FLOATS, UNSIGNED_BITS, DataType
+from ttnn_cpu.spec import TensorSpec, storage_dtype
+from ttnn_cpu.tensor import Storage, Tensor
 
 Values = torch.Tensor
 Compute = Callable[..., "Values | Sequence[Values]"]
+Rounding = Callable[[Values, DataType], Values]
 
 _exact = False
-_INTEGER_BITS = {DataType.UINT8: 8, DataType.UINT16: 16, DataType.UINT32: 32}
 
 
 @contextmanager
@@ -43,15 +43,16 @@ def is_exact() -> bool:
     return _exact
 
 
-def as_stored(values: Values, dtype: DataType, pad_value: float = 0.0) -> Values:
-    """Any values -> the float32 or integer values that a tensor of `dtype` holds."""
+def as_stored(values: Values, dtype: DataType, rounding: Rounding) -> Values:
+    """Any values -> the float32 or integer values that a tensor of `dtype` holds. Of `rounding` there is one for the
+    host (`rounding.on_host`) and three for the chips (in `chip_rounding`)."""
     if dtype in FLOATS:
         values = values.to(torch.float32)
-        return values if _exact else round_to_dtype(values, dtype, pad_value)
+        return values if _exact else rounding(values, dtype)
     if values.is_floating_point():
         values = values.trunc().to(torch.int64)
-    if dtype in _INTEGER_BITS:  # unsigned integers wrap around
-        bits = _INTEGER_BITS[dtype]
+    if dtype in UNSIGNED_BITS:  # unsigned integers wrap around
+        bits = UNSIGNED_BITS[dtype]
         values = values.to(torch.int64) & ((1 << bits) - 1)
     return values.to(storage_dtype(dtype))
 
@@ -87,21 +88,18 @@ def run(
     compute: Compute,
     *,
     into: Sequence[Tensor] | None = None,
-    moves_values: bool = False,
+    rounding: Rounding = packed,
 ) -> list[Tensor]:
     """Run `compute(*values of inputs)` into new tensors of `specs`, or into the storages of the tensors `into`.
 
-    `moves_values`: the operation only moves values of the output's dtype, so that bf16 and float32 need no rounding.
-    (Block floats do: values get new neighbours.)
+    `rounding` takes them to the dtype of the output: `moved` for an operation that computes nothing.
     """
     device = mesh_of(operation, *inputs, *(into or ()))
     outputs = list(into) if into else [Tensor(spec, Storage(None), device, device.num_devices) for spec in specs]
 
     def store(results: Values | Sequence[Values]) -> None:
         for output, values in zip(outputs, (results,) if isinstance(results, torch.Tensor) else results, strict=True):
-            dtype = output.spec.dtype
-            if not (moves_values and dtype in (DataType.BFLOAT16, DataType.FLOAT32)):
-                values = as_stored(values, dtype)
+            values = as_stored(values, output.spec.dtype, rounding)
             for tensor in inputs:
                 if tensor.storage.mutable and _share_memory(values, tensor.storage.values):
                     values = values.clone()

@@ -98,3 +98,4 @@ TILE_SIZE = 32
 BLOCK_FLOATS = frozenset({DataType.BFLOAT8_B, DataType.BFLOAT4_B})
 FLOATS = BLOCK_FLOATS | {DataType.BFLOAT16, DataType.FLOAT32}
 INTEGERS = frozenset({DataType.UINT8, DataType.UINT16, DataType.UINT32, DataType.INT32})
+UNSIGNED_BITS = {DataType.UINT8: 8, DataType.UINT16: 16, DataType.UINT32: 32}

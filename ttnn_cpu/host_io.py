@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -12,7 +13,7 @@ from ttnn_cpu.dispatch import as_stored, is_exact
 from ttnn_cpu.enums import BLOCK_FLOATS, DataType, Layout
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.mesh_mapping import MeshToTensor, TensorToMesh
-from ttnn_cpu.rounding import as_bfloat16
+from ttnn_cpu.rounding import as_bfloat16, on_host
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Distribution, Storage, Tensor
 from ttnn_cpu.trace import refuse_during_capture
@@ -74,7 +75,7 @@ def from_torch(
         if tensor.dtype is torch.bfloat16 and dtype is DataType.BFLOAT16:
             values = shards.to(torch.float32)  # copied, not rounded: a nan keeps its bits
         else:
-            values = as_stored(shards, dtype, pad_value or 0.0)
+            values = as_stored(shards, dtype, partial(on_host, pad_value=pad_value or 0.0))
         if values.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr():
             values = values.clone()
     laid = Distribution() if mesh_mapper is None else Distribution((1, mesh_mapper.devices), mesh_mapper.placements)

@@ -33,7 +33,7 @@ _TOP: tuple[Callable[..., Any], ...] = (
     *(placement.tilize, placement.to_layout, placement.untilize),
     *(collectives.all_gather, collectives.all_reduce, collectives.mesh_partition, collectives.reduce_scatter),
     *(sampling.manual_seed, sampling.sampling),
-    *(creation.full, creation.ones, creation.zeros),
+    *(creation.full, creation.ones, creation.zeros, creation.zeros_like),
     *(host_io.copy_host_to_device_tensor, host_io.from_device, host_io.from_torch, host_io.to_device),
     *(host_io.to_torch, tensor_files.as_tensor, tensor_files.load_tensor),
 )

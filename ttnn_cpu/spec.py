@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from ttnn_cpu.enums import BLOCK_FLOATS, TILE_SIZE, DataType, Layout
+import torch
+
+from ttnn_cpu.enums import BLOCK_FLOATS, FLOATS, TILE_SIZE, DataType, Layout
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig, check_shards
 
 
@@ -28,6 +30,13 @@ class Shape(tuple[int, ...]):
 
     def __repr__(self) -> str:
         return f"Shape([{', '.join(map(str, self))}])"
+
+
+def storage_dtype(dtype: DataType) -> torch.dtype:
+    """In what values of `dtype` are kept: uint32 in int64, which holds them all."""
+    if dtype in FLOATS:
+        return torch.float32
+    return torch.int64 if dtype is DataType.UINT32 else torch.int32
 
 
 def round_up(value: int, multiple: int) -> int:

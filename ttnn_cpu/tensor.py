@@ -1,8 +1,8 @@
 """The tensor: a spec, and values that may stand on the host or on the mesh.
 
 All shards of a mesh tensor are one torch tensor with a leading device dim D: D = 1 when every device holds the same
-values, D = number of devices when they differ. Floats are float32 values already rounded to the dtype; uint32 is kept
-in int64, the smaller integers in int32.
+values, D = number of devices when they differ. Floats are float32 values already rounded to the dtype; integers are
+kept as `storage_dtype` says.
 """
 
 from __future__ import annotations
@@ -13,17 +13,10 @@ from dataclasses import dataclass
 import torch
 
 from ttnn_cpu.device import MeshDevice
-from ttnn_cpu.enums import FLOATS, DataType, Layout, StorageType
+from ttnn_cpu.enums import DataType, Layout, StorageType
+from ttnn_cpu.garbage import garbage
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.spec import Shape, TensorSpec
-
-_UNDEFINED_INTEGER = 0x7BAD7BAD
-
-
-def storage_dtype(dtype: DataType) -> torch.dtype:
-    if dtype in FLOATS:
-        return torch.float32
-    return torch.int64 if dtype is DataType.UINT32 else torch.int32
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,8 @@ class Distribution:
 
 
 class Storage:
-    """The values, shared by a tensor and its views. `values` is None where only the spec is known."""
+    """The values, shared by a tensor and its views. `values` is None where only the spec is known or nothing was
+    written yet."""
 
     __slots__ = ("allocated", "mutable", "values")
 
@@ -143,14 +137,11 @@ class Tensor:
         self.storage.values = None
 
     def values(self) -> torch.Tensor:
-        """[D, *shape], D = 1 or the number of shards. Undefined values (a captured operation that has not run) are nan,
-        or a large number for integers."""
+        """[D, *shape], D = 1 or the number of shards. What nothing has written yet (memory of `empty`, the result of a
+        captured operation that has not run) is garbage."""
         values = self.storage.values
         if values is None:
-            fill = float("nan") if self.spec.dtype in FLOATS else _UNDEFINED_INTEGER
-            return torch.full((1,) * (1 + len(self.shape)), fill, dtype=storage_dtype(self.dtype)).expand(
-                1, *self.shape
-            )
+            return garbage(self.shape, self.dtype)
         if self._shard is not None:
             index = self._shard if values.shape[0] > 1 else 0
             values = values[index : index + 1]

@@ -5,6 +5,7 @@ import torch
 
 import ttnn_cpu as ttnn
 from tests.cpu_backend.helpers import TILE, counters, get, open_mesh, put, sharded
+from tests.cpu_backend.test_chip_rounding import slow_block
 
 WIDTH, BLOCK = 32, 32
 
@@ -76,7 +77,7 @@ def test_update_rounds_the_row_to_the_cache_dtype_and_leaves_the_rest() -> None:
             cache, new, update_idxs_tensor=counters(mesh, [position]), page_table=counters(mesh, [[1]])
         )
     for device, factor in ((0, 1.0), (1, 3.0)):
-        expected = ttnn.to_torch(ttnn.from_torch(rows[:, 0, 0] * factor, dtype=ttnn.bfloat8_b))
+        expected = slow_block(rows[:, 0, 0] * factor, 7, packed=True)
         assert torch.equal(get(cache, device)[1, 0, :4], expected)
         assert get(cache, device)[0].abs().sum() == 0
 
@@ -140,7 +141,7 @@ def test_paged_decode_attention_against_plain_attention(devices: int) -> None:
         for user, position in enumerate(positions):
             ours = get(result, device)[0, user].float()
             if position < 0:
-                assert ours.abs().sum() == 0
+                assert not ours.isfinite().all(), "the row is not written"
                 continue
             own_k, own_v = (t[table[user]].transpose(1, 2).flatten(0, 1)[: position + 1] for t in (keys, values))
             expected = plain_attention(q[device, user].float(), own_k, own_v, 0.25)

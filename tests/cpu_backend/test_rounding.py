@@ -1,4 +1,4 @@
-"""Rounding against the rule written in Python integers: slow, and sharing nothing with the fast implementation."""
+"""Rounding on the host against the rule in Python integers: slow, and sharing nothing with the fast implementation."""
 
 import struct
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ttnn_cpu as ttnn
-from tests.cpu_backend.helpers import TILE, get, open_mesh, put
+from tests.cpu_backend.helpers import get, open_mesh, put
 
 BITS = {ttnn.bfloat8_b: 7, ttnn.bfloat4_b: 3}
 
@@ -148,15 +148,3 @@ def test_shards_are_rounded_on_their_own() -> None:
     tensor = put(mesh, values, ttnn.bfloat4_b, shard=1)
     for device, part in enumerate(values.chunk(2, 1)):
         assert torch.equal(get(tensor, device), slow_round(part, 3, 0.0))
-
-
-def test_device_results_are_rounded_once_by_the_same_rule() -> None:
-    mesh = open_mesh()
-    a, b = torch.randn(32, 64), torch.randn(32, 64)
-    total = ttnn.add(put(mesh, a), put(mesh, b), dtype=ttnn.bfloat8_b)
-    assert torch.equal(get(total), slow_round(a + b, 7, 0.0))
-    product = ttnn.multiply(put(mesh, a, ttnn.bfloat16), put(mesh, b, ttnn.bfloat16), dtype=ttnn.bfloat16)
-    assert torch.equal(get(product), (a.bfloat16().float() * b.bfloat16().float()).bfloat16())
-    # a block float gets new neighbours when it is moved, and is packed anew
-    moved = ttnn.transpose(put(mesh, a, ttnn.bfloat8_b, TILE), 0, 1)
-    assert torch.equal(get(moved), slow_round(slow_round(a, 7, 0.0).T.contiguous(), 7, 0.0))

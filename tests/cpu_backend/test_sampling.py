@@ -37,6 +37,17 @@ def test_greedy_takes_the_largest_and_the_first_of_equals() -> None:
     assert Sampler(open_mesh(), logits, k=1)() == [400, 70, 0]
 
 
+@pytest.mark.parametrize("k", [1, 32])
+def test_a_row_of_garbage_takes_its_first_candidate_and_leaves_the_others_alone(k: int) -> None:
+    mesh = open_mesh()
+    logits = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
+    clean = Sampler(mesh, logits, k=k)(seed=3)
+    logits[1], logits[2, 5:7] = float("nan"), float("inf")
+    dirty = Sampler(mesh, logits, k=k)(seed=3)
+    assert dirty[1:3] == [0, 50]
+    assert dirty[::3] == clean[::3]
+
+
 def test_output_tensor_is_written() -> None:
     mesh = open_mesh(2)
     target = counters(mesh, [[[[9, 9]]]], ttnn.uint32)

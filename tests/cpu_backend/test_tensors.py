@@ -156,7 +156,6 @@ def test_created_tensors() -> None:
     assert get(ttnn.full([2, 3], 1.5, device=mesh)).tolist() == [[1.5] * 3] * 2
     assert get(ttnn.zeros([2], dtype=ttnn.int32, device=mesh)).tolist() == [0, 0]
     assert spec(ttnn.ones([1, 1, 5, 64], layout=TILE, device=mesh))[1] == [1, 1, 32, 64]
-    assert get(ttnn.empty([4], device=mesh)).isnan().all(), "undefined values are not to be relied on"
 
 
 def test_a_row_of_a_sharding_that_does_not_fit_is_refused() -> None:

@@ -44,7 +44,7 @@ def test_capture_records_and_execute_runs() -> None:
     step()
     trace, result = captured(step, step.mesh)
     assert get(step.position).tolist() == [1], "nothing ran during capture"
-    assert get(result).isnan().all(), "undefined until the trace runs"
+    assert not get(result).isfinite().all(), "garbage until the trace runs"
     assert result.shape == [1, 1, 1, 32]
     for n in range(2, 40):
         ttnn.execute_trace(step.mesh, trace, cq_id=0, blocking=False)

@@ -5,13 +5,15 @@
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import ttnn
 
 from models.mixtral8x7b.config import MIXTRAL_8X7B, ConfigError
 from models.mixtral8x7b.paging import Prompt, blocks_for
-from models.mixtral8x7b.tt.memory_plan import MemoryPlan, plan
+from models.mixtral8x7b.tt.kv_cache import KVCache
+from models.mixtral8x7b.tt.memory_plan import BANKS, MemoryPlan, plan
 from models.mixtral8x7b.tt.mesh import Mesh, open_mesh
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PRESETS, Precision
@@ -61,6 +63,23 @@ def test_capacity_is_never_above_and_within_two_percent(
     gc.collect()
     with pytest.raises(RuntimeError, match="Out of Memory"):
         prefill_at_capacity(mesh, precision, most * 102 // 100, pass_tokens)
+    gc.collect()
+    assert allocated(mesh) == 0
+
+
+@pytest.mark.parametrize("n_layers", [1, 32])
+def test_the_pools_fill_the_dram_to_the_last_block(mesh: Mesh, precision: Precision, n_layers: int) -> None:
+    """Allocating them, zeros and all, takes no more at any moment than what then stands, and leaves no hole."""
+    config = replace(MIXTRAL_8X7B, n_layers=n_layers)
+    planned = MemoryPlan(config, precision, 8, CONTEXT, 128)
+    most = BANKS * (planned.usable // planned.kv(BANKS))
+    assert planned.kv(most) > 0.99 * planned.usable
+    cache = KVCache(config, mesh, most, precision.kv_cache)
+    assert allocated(mesh) == planned.kv(most)
+    del cache
+    gc.collect()
+    with pytest.raises(RuntimeError, match="Out of Memory"):
+        KVCache(config, mesh, most + BANKS, precision.kv_cache)
     gc.collect()
     assert allocated(mesh) == 0
 

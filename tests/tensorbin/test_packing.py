@@ -6,7 +6,7 @@ import torch
 from tensorbin import DType, Layout, TensorbinError, pack, part_bytes, unpack
 from tests.cpu_backend.test_rounding import hostile
 from ttnn_cpu.enums import DataType
-from ttnn_cpu.rounding import round_to_dtype
+from ttnn_cpu.rounding import on_host
 
 TILE, ROWS = Layout.TILE, Layout.ROW_MAJOR
 FLOATS = [DType.FLOAT32, DType.BFLOAT16, DType.BFLOAT8_B, DType.BFLOAT4_B]
@@ -78,7 +78,7 @@ def test_there_and_back_is_the_cpu_backends_rounding(name: str, dtype: DType, so
     for values in (source, source.T if source.dim() == 2 else source.transpose(0, -1)):
         expected = values.float()
         if not (dtype is DType.BFLOAT16 and source_dtype is torch.bfloat16):
-            expected = round_to_dtype(expected.contiguous(), DataType[dtype.name])
+            expected = on_host(expected.contiguous(), DataType[dtype.name])
         for layout in (TILE, ROWS):
             if layout is ROWS and dtype in (DType.BFLOAT8_B, DType.BFLOAT4_B):
                 continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from ttnn_cpu.checks import check_options, check_type, dim_of, fail, not_implemented
+from ttnn_cpu.chip_rounding import moved
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import TILE_SIZE, FabricConfig, Layout, Topology
@@ -67,7 +68,7 @@ def all_gather(
     def compute(x: Values) -> Values:
         return torch.cat(list(x.expand(n, *x.shape[1:])), axis).unsqueeze(0)
 
-    return run(operation, [input_tensor], [spec], compute, moves_values=True)[0]
+    return run(operation, [input_tensor], [spec], compute, rounding=moved)[0]
 
 
 def reduce_scatter(
@@ -154,4 +155,4 @@ def mesh_partition(
             torch.cat([part[i if x.shape[0] > 1 else 0].unsqueeze(0) for i, part in enumerate(parts)]) if n > 1 else x
         )
 
-    return run(operation, [input_tensor], [spec], compute, moves_values=True)[0]
+    return run(operation, [input_tensor], [spec], compute, rounding=moved)[0]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import prod
 
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_type, fail, not_implemented
+from ttnn_cpu.chip_rounding import moved
 from ttnn_cpu.dispatch import Values, mesh_of, run
-from ttnn_cpu.enums import BLOCK_FLOATS, FLOATS, DataType, Layout
+from ttnn_cpu.enums import FLOATS, DataType, Layout
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
@@ -59,5 +60,4 @@ def embedding(
         return found.reshape(found.shape[0], *shape)
 
     spec = tensor_spec(shape, dtype or table.dtype, layout, memory_config or ids.memory_config)
-    moved = spec.dtype not in BLOCK_FLOATS
-    return run("embedding", [input_tensor, weight], [spec], compute, moves_values=moved)[0]
+    return run("embedding", [input_tensor, weight], [spec], compute, rounding=moved)[0]

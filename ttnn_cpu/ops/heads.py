@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank, check_type, fail, not_implemented
+from ttnn_cpu.chip_rounding import moved
 from ttnn_cpu.cores import CoreRangeSet, row_major_cores
 from ttnn_cpu.device import WORMHOLE_GRID
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, TILE_SIZE, BufferType, DataType, Layout, TensorMemoryLayout
+from ttnn_cpu.garbage import garbage
 from ttnn_cpu.memory import MemoryConfig, l1_sharded
 from ttnn_cpu.spec import TensorSpec, round_up, tensor_spec
 from ttnn_cpu.tensor import Tensor
@@ -78,14 +80,14 @@ def nlp_create_qkv_heads_decode(
         return _split(x[:, 0], num_heads, kv_heads, head_dim)
 
     specs = [spec(num_heads, first), spec(kv_heads, second), spec(kv_heads, first)]
-    q, k, v = run(operation, [input_tensor], specs, compute, moves_values=True)
+    q, k, v = run(operation, [input_tensor], specs, compute, rounding=moved)
     return q, k, v
 
 
 def nlp_concat_heads_decode(input_tensor: Tensor, *, num_heads: int) -> Tensor:
     """[1, B, H, D] height sharded -> [1, 1, 32, num_heads * D] width sharded, one head per core.
 
-    The result always has 32 rows; those from B on are undefined (0 here).
+    The result always has 32 rows; those from B on are not written: garbage.
     """
     operation = "nlp_concat_heads_decode"
     mesh_of(operation, input_tensor)
@@ -101,14 +103,14 @@ def nlp_concat_heads_decode(input_tensor: Tensor, *, num_heads: int) -> Tensor:
         raise fail(operation, f"num_heads must be between 1 and the {heads} heads of the input, got {num_heads}")
 
     def compute(x: Values) -> Values:
-        out = x.new_zeros(x.shape[0], 1, 1, MAX_DECODE_USERS, num_heads * head_dim)
+        out = garbage(spec.shape, spec.dtype).expand(x.shape[0], *spec.shape).clone()
         out[:, 0, 0, :users] = x[:, 0, :, :num_heads].reshape(x.shape[0], users, -1)
         return out
 
     cores = row_major_cores(0, num_heads, WORMHOLE_GRID.x)
     placement = l1_sharded(TensorMemoryLayout.WIDTH_SHARDED, cores, MAX_DECODE_USERS, head_dim)
     spec = tensor_spec((1, 1, MAX_DECODE_USERS, num_heads * head_dim), have.dtype, Layout.TILE, placement)
-    return run(operation, [input_tensor], [spec], compute, moves_values=True)[0]
+    return run(operation, [input_tensor], [spec], compute, rounding=moved)[0]
 
 
 def nlp_create_qkv_heads(
@@ -143,7 +145,7 @@ def nlp_create_qkv_heads(
         return q, k.transpose(-1, -2).contiguous() if transpose_k_heads else k, v
 
     specs = [tensor_spec(shape, have.dtype, Layout.TILE, placement) for shape in shapes]
-    q, k, v = run(operation, [input], specs, compute, moves_values=True)
+    q, k, v = run(operation, [input], specs, compute, rounding=moved)
     return q, k, v
 
 
@@ -165,4 +167,4 @@ def nlp_concat_heads(input_tensor: Tensor, *, memory_config: MemoryConfig | None
     def compute(x: Values) -> Values:
         return x.transpose(2, 3).reshape(x.shape[0], batch, 1, length, heads * head_dim)
 
-    return run(operation, [input_tensor], [spec], compute, moves_values=True)[0]
+    return run(operation, [input_tensor], [spec], compute, rounding=moved)[0]

@@ -9,9 +9,11 @@ from __future__ import annotations
 import torch
 
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank, check_type, fail
+from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, as_stored, mesh_of, submit
 from ttnn_cpu.enums import FLOATS, DataType, Layout
+from ttnn_cpu.garbage import garbage
 from ttnn_cpu.tensor import Tensor
 
 
@@ -21,7 +23,7 @@ def _writable(cache: Tensor, devices: int) -> Values:
     storage = cache.storage
     values = storage.values
     if values is None:
-        values = torch.zeros(1, *cache.spec.shape)
+        values = garbage(cache.spec.shape, cache.spec.dtype)
         storage.mutable = False
     if not storage.mutable or values.shape[0] < devices:
         values = values.expand(max(devices, values.shape[0]), *values.shape[1:]).clone(
@@ -94,7 +96,7 @@ def _check_update(
 def _update(operation: str, cache: Tensor, new: Tensor, update_idxs: Tensor, page_table: Tensor) -> None:
     """Write row u of `new` to position update_idxs[u] of user u; a position of -1 writes nothing."""
     blocks, _, block, _ = cache.spec.shape
-    rows = as_stored(new.values(), cache.spec.dtype)
+    rows = as_stored(new.values(), cache.spec.dtype, packed)
     positions, table = update_idxs.values(), page_table.values()
     target = _writable(cache, max(rows.shape[0], positions.shape[0], table.shape[0]))
     alike = positions.shape[0] == table.shape[0] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ttnn_cpu.checks import check_options, check_type, fail
+from ttnn_cpu.chip_rounding import moved, packed
 from ttnn_cpu.dispatch import mesh_of, run
 from ttnn_cpu.enums import BLOCK_FLOATS, TILE_SIZE, DataType, Layout
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
@@ -16,7 +17,7 @@ def _moved(
     have = tensor.spec
     want = dtype or have.dtype
     spec = tensor_spec(have.shape, want, layout, memory_config or have.memory_config)
-    return run(operation, [tensor], [spec], lambda x: x, moves_values=want is have.dtype)[0]
+    return run(operation, [tensor], [spec], lambda x: x, rounding=moved if want is have.dtype else packed)[0]
 
 
 def _row_major_dtype(dtype: DataType) -> DataType:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from ttnn_cpu.checks import check_options, check_type, dim_of, fail, not_implemented
+from ttnn_cpu.chip_rounding import moved
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import TILE_SIZE, BufferType, Layout
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, L1_MEMORY_CONFIG, MemoryConfig
@@ -65,7 +66,7 @@ def reshape(
     if input_tensor.is_sharded() or placement.is_sharded():
         raise not_implemented("reshape", "a sharded tensor whose rows or tiles are cut", (have.shape, want))
     spec = tensor_spec(want, have.dtype, have.layout, placement)
-    return run("reshape", [input_tensor], [spec], lambda x: x.reshape(x.shape[0], *want), moves_values=True)[0]
+    return run("reshape", [input_tensor], [spec], lambda x: x.reshape(x.shape[0], *want), rounding=moved)[0]
 
 
 def _reshape_in_padding(tensor: Tensor, want: Shape, padded_shape: Shape) -> Tensor:
@@ -90,7 +91,7 @@ def _reshape_in_padding(tensor: Tensor, want: Shape, padded_shape: Shape) -> Ten
         return out
 
     spec = tensor_spec(want, have.dtype, have.layout, have.memory_config)
-    return run("reshape", [tensor], [spec], compute, moves_values=True)[0]
+    return run("reshape", [tensor], [spec], compute, rounding=moved)[0]
 
 
 def unsqueeze_to_4D(tensor: Tensor) -> Tensor:
@@ -130,4 +131,4 @@ def _permute(operation: str, tensor: Tensor, dims: Sequence[int], memory_config:
         raise not_implemented(operation, "memory_config", placement)
     spec = tensor_spec([have.shape[d] for d in order], have.dtype, have.layout, placement)
     axes = (0, *(d + 1 for d in order))
-    return run(operation, [tensor], [spec], lambda x: x.permute(axes).contiguous(), moves_values=True)[0]
+    return run(operation, [tensor], [spec], lambda x: x.permute(axes).contiguous(), rounding=moved)[0]

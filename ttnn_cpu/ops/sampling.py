@@ -116,8 +116,9 @@ def draw(values: Values, k: Values, p: Values, inverse_temperature: Values, thre
     # the prefix ends with the first candidate that lifts the sum above p; candidates beyond k weigh nothing
     kept = weights.masked_fill(torch.arange(weights.shape[1]) > first_above(weights.cumsum(-1), p).unsqueeze(1), 0.0)
     share = (kept / kept.sum(-1, keepdim=True)).cumsum(-1)
-    place = first_above(share, threshold)
-    return torch.gather(columns, 1, torch.minimum(place, (kept > 0).sum(-1) - 1).unsqueeze(1)).squeeze(1)
+    # a row of garbage, whose shares are nan, takes its first candidate, as on silicon
+    last = ((kept > 0).sum(-1) - 1).clamp(min=0)
+    return torch.gather(columns, 1, torch.minimum(first_above(share, threshold), last).unsqueeze(1)).squeeze(1)
 
 
 def first_above(cumulative: Values, limit: Values) -> Values:

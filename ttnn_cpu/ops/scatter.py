@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ttnn_cpu.checks import check_dtype, check_options, dim_of, fail, not_implemented
+from ttnn_cpu.chip_rounding import moved
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import DataType
 from ttnn_cpu.memory import MemoryConfig
@@ -43,4 +44,4 @@ def scatter(
         return torch.nn.functional.pad(x, (0, 1)).scatter(-1, skipped, values)[..., :width]
 
     spec = tensor_spec(have.shape, have.dtype, have.layout, memory_config or have.memory_config)
-    return run("scatter", [input, index, src], [spec], compute, moves_values=True)[0]
+    return run("scatter", [input, index, src], [spec], compute, rounding=moved)[0]

@@ -8,6 +8,7 @@ from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank
 from ttnn_cpu.configs import SDPAProgramConfig, WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, DataType, Layout
+from ttnn_cpu.garbage import garbage
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.ops.sdpa import gathered
 from ttnn_cpu.spec import tensor_spec
@@ -31,7 +32,8 @@ def paged_scaled_dot_product_attention_decode(
 ) -> Tensor:
     """q [1, B, H, D] against caches [NB, KV, block, D] -> [1, B, H, D] in q's dtype, in DRAM by default.
 
-    User u sees the tokens 0 .. cur_pos[u] of the blocks page_table[u]; a position of -1 gives a row of zeros.
+    User u sees the tokens 0 .. cur_pos[u] of the blocks page_table[u]; the row of a position of -1 is not
+    written: garbage.
     cur_pos [B] and page table [B, pages] are int32 row major. A user's result does not depend on the other users.
     """
     check_options(_OPERATION, memory_config=memory_config, compute_kernel_config=compute_kernel_config)
@@ -107,7 +109,7 @@ def attend(q: Values, k_cache: Values, v_cache: Values, table: Values, positions
     devices = max(q.shape[0], k_cache.shape[0], v_cache.shape[0])
     _, users, heads, width = q.shape
     blocks, kv_heads, block = k_cache.shape[1:4]
-    out = q.new_zeros(devices, users, heads, width)
+    out = garbage((users, heads, width), DataType.BFLOAT16).expand(devices, -1, -1, -1).clone()
     groups: dict[int, list[int]] = {}
     for user, position in enumerate(positions.tolist()):
         if position >= table.shape[1] * block:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from ttnn_cpu.checks import check_options, check_type, dim_of, fail, not_implemented
+from ttnn_cpu.chip_rounding import moved
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import BLOCK_FLOATS, TILE_SIZE, DataType, Layout
 from ttnn_cpu.memory import MemoryConfig
@@ -51,7 +52,7 @@ def slice(
         raise not_implemented("slice", "memory_config of a sharded result", placement)
     spec = tensor_spec([e - s for s, e in zip(starts, ends, strict=True)], dtype, have.layout, placement)
     index = (builtins.slice(None), *(builtins.slice(s, e) for s, e in zip(starts, ends, strict=True)))
-    return run("slice", [input_tensor], [spec], lambda x: x[index], moves_values=True)[0]
+    return run("slice", [input_tensor], [spec], lambda x: x[index], rounding=moved)[0]
 
 
 def concat(tensors: Sequence[Tensor], dim: int = 0, *, memory_config: MemoryConfig | None = None) -> Tensor:
@@ -84,7 +85,7 @@ def concat(tensors: Sequence[Tensor], dim: int = 0, *, memory_config: MemoryConf
         devices = max(v.shape[0] for v in values)
         return torch.cat([v.expand(devices, *v.shape[1:]) for v in values], axis + 1)
 
-    return run("concat", tensors, [spec], compute, moves_values=True)[0]
+    return run("concat", tensors, [spec], compute, rounding=moved)[0]
 
 
 def pad(
@@ -110,5 +111,5 @@ def pad(
     spec = tensor_spec(shape, have.dtype, have.layout, memory_config or have.memory_config)
     amounts = [amount for pair in reversed(pairs) for amount in pair]
     return run(
-        "pad", [input_tensor], [spec], lambda x: torch.nn.functional.pad(x, amounts, value=value), moves_values=True
+        "pad", [input_tensor], [spec], lambda x: torch.nn.functional.pad(x, amounts, value=value), rounding=moved
     )[0]

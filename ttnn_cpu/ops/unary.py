@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_type, fail
+from ttnn_cpu.chip_rounding import cast, moved, packed
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, DataType, Layout
@@ -17,7 +18,8 @@ _INT32_MAX = 2**31 - 1
 
 
 def typecast(input_tensor: Tensor, dtype: DataType, *, memory_config: MemoryConfig | None = None) -> Tensor:
-    """The same values in another dtype: floats are rounded, float to integer truncates towards zero."""
+    """The same values in another dtype: to block floats by a rule of its own (`chip_rounding.cast`), float to integer
+    truncates towards zero."""
     check_options("typecast", memory_config=memory_config, dtype=dtype)
     mesh_of("typecast", input_tensor)
     have = input_tensor.spec
@@ -28,7 +30,8 @@ def typecast(input_tensor: Tensor, dtype: DataType, *, memory_config: MemoryConf
             "requires Input and Output memory layout to match. Input layout: "
             f"{have.memory_config.memory_layout.name}, Output layout: {placement.memory_layout.name}",
         )
-    return run("typecast", [input_tensor], [tensor_spec(have.shape, dtype, have.layout, placement)], lambda x: x)[0]
+    spec = tensor_spec(have.shape, dtype, have.layout, placement)
+    return run("typecast", [input_tensor], [spec], lambda x: x, rounding=cast)[0]
 
 
 def clone(
@@ -43,7 +46,7 @@ def clone(
     mesh_of("clone", input)
     have = input.spec
     spec = tensor_spec(have.shape, dtype or have.dtype, have.layout, memory_config or have.memory_config)
-    return run("clone", [input], [spec], lambda x: x)[0]
+    return run("clone", [input], [spec], lambda x: x, rounding=moved if spec.dtype is have.dtype else packed)[0]
 
 
 def silu(input_tensor: Tensor, *, memory_config: MemoryConfig | None = None) -> Tensor:

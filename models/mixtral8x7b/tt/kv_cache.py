@@ -17,9 +17,19 @@ class KVCache:
     def __init__(self, config: MixtralConfig, mesh: Mesh, n_blocks: int, dtype: ttnn.DataType) -> None:
         shape = [n_blocks, config.n_kv_heads // mesh.n_devices, KV_BLOCK, config.head_dim]
         self.n_blocks = n_blocks
-        self.keys = [_pool(shape, dtype, mesh) for _ in range(config.n_layers)]
-        self.values = [_pool(shape, dtype, mesh) for _ in range(config.n_layers)]
+        pools = _zero_pools(2 * config.n_layers, shape, dtype, mesh)
+        self.keys, self.values = pools[: config.n_layers], pools[config.n_layers :]
 
 
-def _pool(shape: list[int], dtype: ttnn.DataType, mesh: Mesh) -> ttnn.Tensor:
-    return ttnn.empty(shape, dtype=dtype, layout=ttnn.TILE_LAYOUT, device=mesh.device)
+def _zero_pools(number: int, shape: list[int], dtype: ttnn.DataType, mesh: Mesh) -> list[ttnn.Tensor]:
+    """Attention reads whole chunks of keys and masks those that are no one's by adding -2^128 to their scores: out of
+    memory as it is found, scores of +2^128 pass that mask. So all is written once, on the chips (`ttnn.zeros` would
+    send it from the host).
+
+    What was found is freed when one pool stands beside it, and the second pool takes its place: at no moment is there
+    more than the pools will take (there are two or more), and no hole is left among them.
+    """
+    found = ttnn.empty(shape, dtype=dtype, layout=ttnn.TILE_LAYOUT, device=mesh.device)
+    first = ttnn.zeros_like(found)
+    ttnn.deallocate(found)
+    return [first, *(ttnn.zeros_like(first) for _ in range(number - 1))]

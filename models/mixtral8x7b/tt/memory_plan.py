@@ -101,7 +101,8 @@ class MemoryPlan:
         return rotation + inputs + tables + residual + routing + experts
 
     def kv(self, n_blocks: int) -> int:
-        """Keys and values of n_blocks blocks, all layers."""
+        """Keys and values of n_blocks blocks, all layers: 2 n_layers pools. To write zeros into them takes no more:
+        max(2, 2 n_layers) pools at once (`kv_cache`)."""
         c = self.config
         pool_rows = n_blocks * (c.n_kv_heads // self.n_devices) * KV_BLOCK
         return 2 * c.n_layers * tiled(pool_rows, c.head_dim, self.precision.kv_cache)
