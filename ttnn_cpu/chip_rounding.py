@@ -13,10 +13,14 @@ with the carry into e: a value may be rounded up three times. So one number has 
 element of 2, 1.0078125 (m = 129) becomes 1.0 by `cast` (129 / 4 = 32.25 steps of 1/32, 32) and 1.03125 by `packed`
 (130 / 4 = 32.5, 33).
 
+Two operations round before the packer does. `product`: the vector unit multiplies in float32 and rounds to bfloat16
+itself, ties to even. `sum_of_two`: the matrix unit, which adds bfloat16, first shifts both to the larger exponent and
+rounds each to 11 bits there, ties away; so 175 steps and 29/64 of one become 175.5 and then 176.
+
 Where this comes from: bit for bit what the kernels of ttnn 0.81.1 wrote on ttsim 1.10.0, a functional simulator of the
-chip: bfloat16, `cast` from bfloat16 and float32, `packed` in paged_fused_update_cache. The products of multiply_ in
-bfloat8_b agree in 0.991 of the elements. Inferred: `packed` for all other results in block floats; bfloat4_b and the
-special values, from Tenstorrent's public documentation of the packers (tt-isa-documentation, FormatConversion).
+chip (tests/data): bfloat16, `product`, `sum_of_two`, `cast` from bfloat16 and float32, `packed` in
+paged_fused_update_cache. Inferred: `packed` for all other results in block floats; bfloat4_b and the special values,
+from Tenstorrent's public documentation of the packers (tt-isa-documentation, FormatConversion).
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ import torch
 from ttnn_cpu.enums import DataType
 from ttnn_cpu.rounding import BITS, LEAST_EXPONENT, decoded, in_groups
 
+_SUM_BITS = 11
+_HALF = torch.tensor(0.5)
 _LARGEST_DENORMAL = 2.0**-126 - 2.0**-149
 _ROUND_TO_8_BITS, _8_BITS = 0x8000, -0x10000  # of the significand: what is added to a word, what is kept of it
 _ROUND_TO_8_THEN_7_BITS, _7_BITS = 0x18000, -0x20000  # the first rounding leaves zeros behind: both in one addition
@@ -46,6 +52,23 @@ def packed(values: torch.Tensor, dtype: DataType) -> torch.Tensor:
     if dtype is DataType.BFLOAT16:
         return _words(values, _ROUND_TO_8_BITS, _8_BITS).view(torch.float32)
     return in_groups(values, partial(_round_groups, add=_ROUND_TO_8_THEN_7_BITS, keep=_7_BITS, bits=BITS[dtype]))
+
+
+def product(values: torch.Tensor, dtype: DataType) -> torch.Tensor:
+    """The same for float32 products of two tensors."""
+    return packed(values if dtype is DataType.FLOAT32 else values.to(torch.bfloat16).float(), dtype)
+
+
+def sum_of_two(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a + b as the matrix unit adds bfloat16 and block floats; float32, and exactly what it then packs."""
+    larger = torch.maximum(a.abs(), b.abs())
+    up = torch.ldexp(torch.ones(()), _SUM_BITS - torch.frexp(larger).exponent.clamp(_SUM_BITS - 126, 127))
+    return (_nearest(a * up) + _nearest(b * up)) / up
+
+
+def _nearest(values: torch.Tensor) -> torch.Tensor:
+    """To whole numbers, ties away from zero."""
+    return torch.trunc(values + torch.copysign(_HALF, values))
 
 
 def cast(values: torch.Tensor, dtype: DataType) -> torch.Tensor:

@@ -25,7 +25,7 @@ _NOT_RECORDED = frozenset(
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """One call. `inputs` are its tensors as they were before, `results` its outputs and then what it changed of them."""
+    """One call. `inputs`: its tensors as they were before. `results`: its outputs, then what it changed of the inputs."""
 
     operation: str  # with its namespace
     program: str  # what was being run

@@ -15,7 +15,7 @@ PASS_TOKENS = 128
 CONTEXT = 256
 BLOCKS = [[4], [1, 0, 3, 2]]  # of the two users; the other rows decode their first token, each in a block of its own
 
-# One chip's share of Mixtral's attention on a T3000 (4 query heads over 1 KV head), everything else small: kept in files.
+# One chip's share of Mixtral's attention on a T3000 (4 query heads over 1 KV head), all else small: kept in files.
 SMALL = MixtralConfig(
     dim=128,
     n_layers=1,

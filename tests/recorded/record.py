@@ -20,6 +20,7 @@ def main() -> None:
     except TargetError as error:
         sys.exit(f"record: {error}")
     import ttnn
+
     from models.mixtral8x7b.tt.mesh import open_mesh
     from tests.recorded.calls import DATA, RecordedCall, write
     from tests.recorded.program import SMALL, record_model

@@ -14,8 +14,8 @@ import ttnn_cpu
 from ttnn_cpu import configs
 from ttnn_cpu.canonical import is_tensor
 from ttnn_cpu.enums import DataType
-from ttnn_cpu.spec import tensor_spec
-from ttnn_cpu.tensor import Storage, Tensor, storage_dtype
+from ttnn_cpu.spec import storage_dtype, tensor_spec
+from ttnn_cpu.tensor import Storage, Tensor
 
 # of values that are exact in them: a bfp8 number has fewer bits than a bf16 one
 _STORED_AS = {

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from ttnn_cpu import chip_rounding
 from ttnn_cpu.checks import check_options, check_type, fail, not_implemented
+from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.configs import Activation, activations_of
-from ttnn_cpu.dispatch import Values, mesh_of, run
-from ttnn_cpu.enums import FLOATS, DataType, Layout, UnaryOpType
+from ttnn_cpu.dispatch import Rounding, Values, is_exact, mesh_of, run
+from ttnn_cpu.enums import BLOCK_FLOATS, FLOATS, DataType, Layout, UnaryOpType
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.spec import Shape, TensorSpec, tensor_spec
 from ttnn_cpu.tensor import Tensor
@@ -28,6 +30,13 @@ def activate(values: Values, activations: Sequence[UnaryOpType]) -> Values:
     for activation in activations:
         values = ACTIVATIONS[activation](values)
     return values
+
+
+def _activated(values: Values, dtype: DataType, activations: Sequence[UnaryOpType]) -> Values:
+    """An operand after its activations: it goes through a buffer of its dtype, block floats through bfloat16."""
+    if not activations or is_exact():
+        return activate(values, activations)
+    return packed(activate(values, activations), DataType.BFLOAT16 if dtype in BLOCK_FLOATS else dtype)
 
 
 def broadcast_shape(operation: str, a: Shape, b: Shape) -> Shape:
@@ -81,6 +90,7 @@ def _binary(
     activations: Sequence[Activation] = (),
     input_tensor_a_activations: Sequence[Activation] = (),
     input_tensor_b_activations: Sequence[Activation] = (),
+    rounding: Rounding = packed,
 ) -> Tensor:
     check_options(operation, memory_config=memory_config, dtype=dtype)
     after, on_a, on_b = map(activations_of, (activations, input_tensor_a_activations, input_tensor_b_activations))
@@ -119,12 +129,26 @@ def _binary(
     rank = len(shape)
 
     def compute(x: Values, y: Values | None = None) -> Values:
-        x = activate(aligned(x, rank), on_a)
+        x = _activated(aligned(x, rank), a.spec.dtype, on_a)
         if y is None:
             return activate(torch_op(x, b if not isinstance(b, Tensor) else x), after)
-        return activate(torch_op(x, activate(aligned(y, rank), on_b)), after)
+        y = aligned(y, rank)
+        return activate(torch_op(x, _activated(y, b.spec.dtype, on_b) if isinstance(b, Tensor) else y), after)
 
-    return run(operation, inputs, [spec], compute, into=None if output_tensor is None else [output_tensor])[0]
+    into = None if output_tensor is None else [output_tensor]
+    return run(operation, inputs, [spec], compute, into=into, rounding=rounding)[0]
+
+
+def _rounding_of_product(a: Tensor, b: Tensor | Number) -> Rounding:
+    """The vector unit multiplies and rounds, or for block floats the matrix unit multiplies and the packer rounds."""
+    in_blocks = any(isinstance(t, Tensor) and t.spec.dtype in BLOCK_FLOATS for t in (a, b))
+    return packed if in_blocks else chip_rounding.product
+
+
+def _sum(a: Tensor, b: Tensor | Number) -> TorchBinary:
+    """What adds the two: the matrix unit, or for float32, integers and numbers the vector unit."""
+    on_matrix_unit = isinstance(b, Tensor) and all(t.spec.dtype in FLOATS - {DataType.FLOAT32} for t in (a, b))
+    return chip_rounding.sum_of_two if on_matrix_unit and not is_exact() else torch.add
 
 
 def add(
@@ -145,7 +169,7 @@ def add(
     """
     return _binary(
         "add",
-        torch.add,
+        _sum(input_tensor_a, input_tensor_b),
         input_tensor_a,
         input_tensor_b,
         dtype=dtype,
@@ -208,6 +232,7 @@ def multiply(
         activations=activations,
         input_tensor_a_activations=input_tensor_a_activations,
         input_tensor_b_activations=input_tensor_b_activations,
+        rounding=_rounding_of_product(input_tensor_a, input_tensor_b),
     )
 
 
@@ -222,7 +247,7 @@ def add_(
     """a += b in a's memory: shape, dtype and memory config stay a's. Returns a."""
     return _binary(
         "add_",
-        torch.add,
+        _sum(input_tensor_a, input_tensor_b),
         input_tensor_a,
         input_tensor_b,
         output_tensor=input_tensor_a,
@@ -250,6 +275,7 @@ def multiply_(
         activations=activations,
         input_tensor_a_activations=input_tensor_a_activations,
         input_tensor_b_activations=input_tensor_b_activations,
+        rounding=_rounding_of_product(input_a, input_b),
     )
 
 
