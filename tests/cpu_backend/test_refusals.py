@@ -230,7 +230,8 @@ def test_unknown_keywords_and_wrong_classes_name_operation_and_argument(tensors:
         (("rms_norm", "compute_kernel_config"), lambda: ttnn.rms_norm(x, compute_kernel_config=one_config())),  # type: ignore[arg-type]
         (("linear", "program_config"), lambda: ttnn.linear(x, x, program_config=chunks(32, 32))),  # type: ignore[arg-type]
         (("activation", "silu"), lambda: ttnn.multiply(x, x, input_tensor_a_activations=["silu"])),  # type: ignore[list-item]
-        (("all_gather", "topology"), lambda: ttnn.all_gather(x, dim=3, topology="ring")),  # type: ignore[arg-type]
+        (("all_gather", "num_links"), lambda: ttnn.all_gather(x, dim=3, num_links=1)),  # type: ignore[call-arg]
+        (("reduce_scatter", "topology"), lambda: ttnn.reduce_scatter(x, dim=3, topology="ring")),  # type: ignore[arg-type]
         (("scale", "float32"), lambda: chunked(tensors, chunk_start_idx=0, scale=128**-0.5)),
     ):
         with pytest.raises(TypeError) as error:

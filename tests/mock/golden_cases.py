@@ -81,7 +81,7 @@ CASES = [
     *_same("multiply", *_PAIRS, input_tensor_a_activations=[SILU]),
     *_same("multiply", *_PAIRS[:2], dtype=BFP8),
     *_same("where", tuple(Input(_ODD) for _ in range(3))),
-    *_same("silu clone unsqueeze_to_4D", *_SOME),
+    *_same("silu clone unsqueeze_to_4D zeros_like", *_SOME),
     *(Case("typecast", given, {}, (to,)) for given in _SOME for to in (BF16, F32, BFP8)),
     Case("typecast", (Input((1, 1, 32, 8), U32, TILES, 40),), {}, (BF16,)),
     *_same("plus_one", (_ids(32, below=90, dtype=I32),), (_ids(1, 64, below=90),)),

@@ -10,7 +10,7 @@ from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.generator import Generator
 from models.mixtral8x7b.target import can_trace
 from models.mixtral8x7b.tt.kv_cache import KVCache
-from models.mixtral8x7b.tt.mesh import Mesh
+from models.mixtral8x7b.tt.mesh import SEMAPHORE_REGION_BYTES, Mesh
 from models.mixtral8x7b.tt.precision import PERFORMANCE, preset
 from tests.mock.program import MIXTRAL_8X7B, TINY, TWO_LAYERS, Section, build, prompts, set_rows
 
@@ -26,6 +26,23 @@ def test_decode_and_prefill_leave_room_for_each_other(mesh: Mesh, first: str) ->
             model.step()
         else:
             model.sampler.forward(model.prefill(prompts((1024,))), model.state.tokens)
+
+
+def test_collectives_keep_their_semaphores_in_their_own_region(mesh: Mesh) -> None:
+    """A gather by itself, a scatter because it is asked to; one program for each shape, kept as long as the mesh."""
+    regions = (ttnn.BufferType.L1_SMALL, ttnn.BufferType.L1)
+
+    def taken() -> list[int]:
+        return [ttnn.get_memory_view(mesh.device, region).total_bytes_allocated_per_bank for region in regions]
+
+    region = ttnn.get_memory_view(mesh.device, ttnn.BufferType.L1_SMALL).total_bytes_per_bank
+    assert region == SEMAPHORE_REGION_BYTES
+    for join, rows, bytes_per_program in ((mesh.gather_rows, 32, 64), (mesh.sum_and_split_rows, 256, 128)):
+        small, large = taken()
+        for factor, programs in ((71, 1), (72, 2), (71, 2)):  # sizes that no other test has
+            x = ttnn.empty([1, 1, factor * rows, 256], ttnn.bfloat16, ttnn.TILE_LAYOUT, mesh.device)
+            ttnn.deallocate(join(x))
+            assert taken() == [small + programs * bytes_per_program, large]
 
 
 def test_what_the_norm_needs_is_more_than_half_of_l1(mesh: Mesh) -> None:

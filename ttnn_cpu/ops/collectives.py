@@ -50,14 +50,14 @@ def all_gather(
     *,
     cluster_axis: int | None = None,
     memory_config: MemoryConfig | None = None,
-    num_links: int | None = None,
-    topology: Topology | None = None,
-    use_l1_small_for_semaphores: bool = False,
 ) -> Tensor:
-    """Every device gets the tensors of all, joined along `dim` in mesh order. Placed as the input by default."""
+    """Every device gets the tensors of all, joined along `dim` in mesh order. Placed as the input by default.
+
+    ttnn ignores `num_links`, `topology` and `use_l1_small_for_semaphores`, warns of them and will drop them; there are
+    none here.
+    """
     operation = "all_gather"
     check_options(operation, memory_config=memory_config)
-    _check_links(operation, num_links, topology, use_l1_small_for_semaphores)
     mesh = mesh_of(operation, input_tensor)
     axis = dim_of(operation, input_tensor, dim)
     n = _ring_size(operation, mesh, cluster_axis)

@@ -23,7 +23,7 @@ AXIS = 1  # the mesh is 1 x n: chips are counted along its second axis
 TRACE_REGION_BYTES = 64 << 20  # for the recorded decode step; 5.6 MB of each DRAM bank
 # A collective's semaphores live as long as its program. They get a region of their own: allocated between tensors, one
 # of them splits L1 for good, and the prefill norm, which needs 1.25 of 1.39 MB in one piece, no longer fits.
-SEMAPHORE_REGION_BYTES = 16 << 10
+SEMAPHORE_REGION_BYTES = 32 << 10  # of each core; a collective keeps 64 or 128 of them for each shape it meets
 
 
 # A T3000's 8 chips are a ring along the border of its 2x4 grid. A line, which goes back the way it came, is slower and
@@ -136,9 +136,7 @@ class Mesh:
         return part
 
     def _gathered(self, x: ttnn.Tensor, dim: int, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
-        whole = ttnn.all_gather(
-            x, dim=dim, cluster_axis=AXIS, memory_config=memory_config, use_l1_small_for_semaphores=True
-        )
+        whole = ttnn.all_gather(x, dim=dim, cluster_axis=AXIS, memory_config=memory_config)
         ttnn.deallocate(x)
         return whole
 
