@@ -61,8 +61,8 @@ def product(values: torch.Tensor, dtype: DataType) -> torch.Tensor:
 
 def sum_of_two(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """a + b as the matrix unit adds bfloat16 and block floats; float32, and exactly what it then packs."""
-    larger = torch.maximum(a.abs(), b.abs())
-    up = torch.ldexp(torch.ones(()), _SUM_BITS - torch.frexp(larger).exponent.clamp(_SUM_BITS - 126, 127))
+    exponent = torch.maximum(a.abs(), b.abs()).view(torch.int32).bitwise_and(0x7F800000)
+    up = (((253 + _SUM_BITS) << 23) - exponent.clamp(min=_SUM_BITS << 23)).view(torch.float32)
     return (_nearest(a * up) + _nearest(b * up)) / up
 
 

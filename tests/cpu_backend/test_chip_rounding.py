@@ -21,9 +21,9 @@ def typecast(values: torch.Tensor, dtype: ttnn.DataType) -> torch.Tensor:
     return get(ttnn.typecast(put(open_mesh(), values), dtype))
 
 
-def multiplied(values: torch.Tensor, dtype: ttnn.DataType) -> torch.Tensor:
-    """By 1: any arithmetic whose result is `values`."""
-    return get(ttnn.multiply(put(open_mesh(), values), 1.0, dtype=dtype))
+def added(values: torch.Tensor, dtype: ttnn.DataType) -> torch.Tensor:
+    """To 0: any arithmetic whose result is `values` and that leaves rounding to the packer."""
+    return get(ttnn.add(put(open_mesh(), values), 0.0, dtype=dtype))
 
 
 # ---------------------------------------------------------------- the rule, slow
@@ -96,20 +96,20 @@ def assert_same_bits(ours: torch.Tensor, expected: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("name", inputs())
 @pytest.mark.parametrize("dtype", [ttnn.bfloat8_b, ttnn.bfloat4_b], ids=lambda d: d.name)
-@pytest.mark.parametrize("write", [typecast, multiplied])
+@pytest.mark.parametrize("write", [typecast, added])
 def test_block_floats_equal_the_rule(
     name: str, dtype: ttnn.DataType, write: Callable[[torch.Tensor, ttnn.DataType], torch.Tensor]
 ) -> None:
     values, bits = inputs()[name], {ttnn.bfloat8_b: 7, ttnn.bfloat4_b: 3}[dtype]
     ours = write(values, dtype)
-    assert_same_bits(ours, slow_block(values, bits, packed=write is multiplied))
+    assert_same_bits(ours, slow_block(values, bits, packed=write is added))
     assert_same_bits(write(ours, dtype), ours)  # rounding twice changes nothing
 
 
 @pytest.mark.parametrize("name", inputs())
 def test_bfloat16_equals_the_rule(name: str) -> None:
     values = inputs()[name]
-    for write in (typecast, multiplied):
+    for write in (typecast, added):
         assert_same_bits(write(values, ttnn.bfloat16), slow_bfloat16(values))
 
 
@@ -140,7 +140,7 @@ def test_bfloat16_equals_the_rule(name: str) -> None:
 def test_bfloat16(word: int, pattern: int) -> None:
     values = torch.ones(32, 32)
     values[0, :1] = floats([word])
-    for write in (typecast, multiplied):
+    for write in (typecast, added):
         assert write(values, ttnn.bfloat16).view(torch.int16)[0, 0].item() & 0xFFFF == pattern
 
 
@@ -148,7 +148,7 @@ def both(*group: float) -> tuple[list[float], list[float]]:
     """A group of 16, filled up with zeros, in bfloat8_b by typecast and by arithmetic, in steps of 1/64."""
     values = torch.zeros(32, 32)
     values[0, : len(group)] = torch.tensor(group)
-    cast, packed = (write(values, ttnn.bfloat8_b)[0, : len(group)] * 64 for write in (typecast, multiplied))
+    cast, packed = (write(values, ttnn.bfloat8_b)[0, : len(group)] * 64 for write in (typecast, added))
     return cast.tolist(), packed.tolist()
 
 
@@ -180,7 +180,7 @@ def test_small_neighbours_become_plus_zero() -> None:
 def test_bfloat4_keeps_the_upper_bits_of_bfloat8() -> None:
     values = torch.zeros(32, 32)
     values[0, :4] = torch.tensor([1.0, 0.4, -0.4, 1.9])
-    for write in (typecast, multiplied):  # the host's rule: 0.5 is nearer
+    for write in (typecast, added):  # the host's rule: 0.5 is nearer
         assert write(values, ttnn.bfloat4_b)[0, :4].tolist() == [1.0, 0.25, -0.25, 1.75]
 
 
@@ -188,12 +188,37 @@ def test_infinity_and_nan_in_block_floats() -> None:
     """They are ordinary numbers of the largest exponent: neighbours become zero. Arithmetic makes nan infinite."""
     values = torch.zeros(32, 32)
     values[0, :5] = torch.tensor([INF, -INF, NAN, 1.0, 3e38])
-    cast, packed = typecast(values, ttnn.bfloat8_b)[0, :5], multiplied(values, ttnn.bfloat8_b)[0, :5]
+    cast, packed = typecast(values, ttnn.bfloat8_b)[0, :5], added(values, ttnn.bfloat8_b)[0, :5]
     assert cast[:2].tolist() == packed[:2].tolist() == [INF, -INF]
     assert cast[2].isnan()
     assert packed[2].item() == INF
     assert cast[3].item() == packed[3].item() == 0.0
     assert math.isclose(packed[4].item(), 57 * 2.0**122)
+
+
+# ---------------------------------------------------------------- the two units
+
+
+def of_bfloat16(operation: Callable[..., ttnn.Tensor], a: float, b: float) -> float:
+    tile = torch.ones(32, 32)
+    mesh = open_mesh()
+    result = operation(put(mesh, a * tile, ttnn.bfloat16), put(mesh, b * tile, ttnn.bfloat16))
+    return get(result)[0, 0].item()
+
+
+def test_a_product_rounds_its_ties_to_even() -> None:
+    """0.75 * 0.51171875 is 98.25 / 256: half way between 98 and 98.5."""
+    assert of_bfloat16(ttnn.multiply, 0.75, 0.51171875) * 256 == 98.0
+    assert of_bfloat16(ttnn.multiply, 0.75, 0.515625) * 256 == 99.0
+
+
+def test_a_sum_rounds_both_operands_and_then_itself() -> None:
+    """In steps of 1/128: 179 and -3.546875, which becomes -3.5; 175.5 goes to 176, and 175.453125 would go to 175."""
+    assert of_bfloat16(ttnn.add, 1.3984375, -0.02770996094) * 128 == 176.0
+    assert of_bfloat16(ttnn.add, 1.3984375, -0.0283203125) * 128 == 175.0
+    assert of_bfloat16(ttnn.add, 1.0, -1.0) == 0.0
+    assert of_bfloat16(ttnn.add, 0.0, 2.0**-126) == 2.0**-126
+    assert of_bfloat16(ttnn.add, 3e38, 3e38) == INF
 
 
 # ---------------------------------------------------------------- which operation follows which rule

@@ -17,4 +17,44 @@ class Bound:
 
 
 BITS = Bound(1.0, 1.0)
-BOUNDS: dict[str, Bound] = {}
+# What ttnn_cpu computes in float32 and rounds once, the chip computes in steps of its own: products of a few bits at a
+# time (HiFi2 drops the last bit of a bf16 activation), sums in float32 or bf16, approximations of exp and 1 / sqrt.
+BOUNDS: dict[str, Bound] = {
+    "add": BITS,
+    "add_": BITS,
+    "embedding": BITS,
+    "eq": BITS,
+    "experimental.minimal_matmul": Bound(0.87, 0.99996),
+    "experimental.nlp_concat_heads": BITS,
+    "experimental.nlp_concat_heads_decode": BITS,
+    "experimental.nlp_create_qkv_heads": BITS,
+    "experimental.nlp_create_qkv_heads_decode": BITS,
+    "experimental.paged_fill_cache": BITS,
+    "experimental.paged_fused_update_cache": BITS,
+    "experimental.rotary_embedding_llama": Bound(0.72, 0.999995),
+    "experimental.rotary_embedding_llama_fused_qk": Bound(0.98, 0.999995),
+    "interleaved_to_sharded": BITS,
+    "linear": Bound(0.30, 0.99999),
+    "matmul": BITS,
+    "multiply": Bound(0.99, 0.99999),
+    "multiply_": Bound(0.99, 0.99999),
+    "pad": BITS,
+    "plus_one": BITS,
+    "reshape": BITS,
+    "rms_norm": Bound(0.84, 0.999995),
+    "sampling": BITS,
+    "sharded_to_interleaved": BITS,
+    "slice": BITS,
+    "softmax": Bound(0.0, 0.99999),
+    "sum": BITS,
+    "to_layout": BITS,
+    "to_memory_config": BITS,
+    "topk": BITS,
+    "transformer.chunked_scaled_dot_product_attention": Bound(0.11, 0.9998),
+    "transformer.paged_scaled_dot_product_attention_decode": Bound(0.01, 0.9999),
+    "transformer.scaled_dot_product_attention": Bound(0.08, 0.9998),
+    "transpose": BITS,
+    "typecast": BITS,
+    "unsqueeze_to_4D": BITS,
+    "untilize": BITS,
+}

@@ -12,35 +12,37 @@ _MANTISSA_BITS = {DataType.BFLOAT16: 7, DataType.BFLOAT8_B: 6, DataType.FLOAT32:
 
 @dataclass(frozen=True)
 class Difference:
-    """Over all values: the fraction with equal bits, the largest difference, and the correlation.
+    """Over all values: the fraction with equal bits, the largest and the typical difference, and the correlation.
 
-    `ulp` is the difference in units of the last place of the larger of the two, or for bfp8 of the largest of 16 that
-    share its exponent; `pcc` is 1 where the values are alike and none varies.
+    `ulp` is the largest difference in units of the last place of the larger of the two, or for bfp8 of the largest of
+    16 that share its exponent; a value near zero, which others cancel to, has many. `rms` is relative to the values'.
     """
 
     n: int
     equal: float
     ulp: float
+    rms: float
     pcc: float
 
     def __str__(self) -> str:
-        return f"{self.equal:.4f} equal, {self.ulp:g} ulp, PCC {self.pcc:.6f}"
+        return f"{self.equal:.4f} equal, {self.ulp:g} ulp, rms {self.rms:.2%}, PCC {self.pcc:.6f}"
 
 
 def difference(ours: list[Recorded], theirs: list[Recorded]) -> Difference:
     """Of all the tensors of two results together. Raises AssertionError if their specs differ."""
     for a, b in zip(ours, theirs, strict=True):
         assert (a.shape, a.dtype, a.layout) == (b.shape, b.dtype, b.layout)
-    pairs = [(as_torch(a).expand_as(_of(b)), _of(b), DataType[b.dtype]) for a, b in zip(ours, theirs, strict=True)]
+    theirs_too = [(as_torch(b), DataType[b.dtype]) for b in theirs]
+    pairs = [(as_torch(a).expand_as(b), b, dtype) for a, (b, dtype) in zip(ours, theirs_too, strict=True)]
     n = sum(b.numel() for _, b, _ in pairs)
     equal = sum(int((a == b).sum()) for a, b, _ in pairs) / n
     ulp = max(_ulp(a, b, dtype) for a, b, dtype in pairs)
-    worst = min(_pcc(a, b) for a, b, _ in pairs)
-    return Difference(n, equal, ulp, worst)
+    return Difference(n, equal, ulp, max(_rms(a, b) for a, b, _ in pairs), min(_pcc(a, b) for a, b, _ in pairs))
 
 
-def _of(tensor: Recorded) -> torch.Tensor:
-    return as_torch(tensor)
+def _rms(a: torch.Tensor, b: torch.Tensor) -> float:
+    apart, size = ((x.double() ** 2).sum().sqrt().item() for x in (a.double() - b.double(), b))
+    return apart / size if size else float(apart > 0)
 
 
 def _ulp(a: torch.Tensor, b: torch.Tensor, dtype: DataType) -> float:

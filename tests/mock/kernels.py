@@ -1,0 +1,139 @@
+"""Compiles every kernel of full-size Mixtral with the real compiler: `make kernels`.
+
+.venv/bin/python -m tests.mock.kernels
+
+Builds the model on the mocked T3000, steps it once and takes its prefills, in every preset: ttnn compiles a kernel when
+the program that it is in is built. 2 layers are enough, because a layer's programs are every layer's. Kernels stay in
+the user's cache, keyed by ttnn, compiler and sources: a second run compiles what is new.
+"""
+
+import os
+import re
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from models.mixtral8x7b.settings import Settings
+from models.mixtral8x7b.target import TargetError, use_target
+from virtual_t3000.sfpi import find_sfpi, sfpi_version
+
+# What a kernel's code may take, from the wheel's memory map and linker scripts of Wormhole (dev_mem_map.h, kernel_*.ld):
+# all five processors of a core read theirs from the kernel configuration buffer, which holds one program's together,
+# and NCRISC copies its own into an instruction memory of 16 KB.
+CODE_LIMITS = {"ncrisc": 16 << 10}
+CONFIGURATION_BUFFER = 69 << 10
+_PROCESSORS = ("brisc", "ncrisc", "trisc0", "trisc1", "trisc2")
+# ttnn's logger: [file:line] [time] warning | category | text
+_WARNING = re.compile(r"\bwarning\b\s*\|\s*\w+\s*\|\s*(.*)", re.IGNORECASE)
+
+
+def main() -> None:
+    settings = Settings.from_environment()
+    sfpi = settings.sfpi or find_sfpi(settings.user_cache)
+    if sfpi is None:
+        sys.exit("kernels: there is no kernel compiler; scripts/get_sfpi.py fetches it")
+    os.environ |= {"MIXTRAL_SFPI": str(sfpi), "TT_METAL_LOGGER_LEVEL": "WARNING"}
+    try:
+        use_target("mock")
+    except TargetError as error:
+        sys.exit(f"kernels: {error}")
+    cache = Path(os.environ["TT_METAL_CACHE"])
+    print(f"compiling with SFPI {sfpi_version(sfpi)} into {cache}", flush=True)
+    started, before = time.perf_counter(), set(kernels(cache))
+    with warnings_of_ttnn(cache.parent / "logs") as warnings:
+        compile_all()
+    built = [kernel for kernel in kernels(cache) if kernel not in before]
+    for line in sorted(set(warnings)):
+        print(f"warning: {line}")
+    print(largest(cache))
+    seconds = time.perf_counter() - started
+    print(f"{len(built)} kernels compiled in {seconds:.0f} s, {len(set(warnings))} warnings")
+    sys.exit(bool(warnings))
+
+
+def compile_all() -> None:
+    """Runs everything; ends the process with the operation and the configuration if a kernel does not compile."""
+    from models.mixtral8x7b.tt.mesh import open_mesh
+    from tests.mock.program import SECTIONS
+
+    with open_mesh(8) as mesh:
+        for name, section in SECTIONS.items():
+            if "2 layers" not in name:
+                continue
+            for what, run in programs(mesh, section):
+                started = time.perf_counter()
+                try:
+                    run()
+                except RuntimeError as error:
+                    sys.exit(f"kernels: {name}, {what}: {error}")
+                print(f"{name}, {what}: {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def programs(mesh: Any, section: Any) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Of one model: each is named by what it does."""
+    from tests.mock.program import ROWS, build, prompts, set_rows
+
+    model = build(section, mesh)
+    set_rows(model, section, ROWS)
+    yield "decode step with sampling", model.step
+    for lengths in section.prefills:
+        prefill = partial(model.prefill, prompts(lengths))
+        yield (
+            f"prefill of {' + '.join(map(str, lengths))} tokens",
+            lambda prefill=prefill: model.sampler.forward(prefill(), model.state.tokens),
+        )
+
+
+def kernels(cache: Path) -> Iterator[Path]:
+    """The folder of each kernel: NAME/HASH/PROCESSOR/PROCESSOR.elf."""
+    for processor in _PROCESSORS:
+        for file in cache.glob(f"*/kernels/*/*/{processor}/{processor}.elf"):
+            yield file.parent
+
+
+def largest(cache: Path) -> str:
+    """A line for each processor: its largest code, and the limit."""
+    lines = []
+    for processor in _PROCESSORS:
+        sizes = [
+            (code_bytes(folder / f"{processor}.elf"), folder) for folder in kernels(cache) if folder.name == processor
+        ]
+        size, folder = max(sizes)
+        limit = CODE_LIMITS.get(processor, CONFIGURATION_BUFFER)
+        lines.append(f"largest code for {processor}: {size:6,} of {limit:,} bytes, {folder.parents[1].name}")
+    return "\n".join(lines)
+
+
+def code_bytes(elf: Path) -> int:
+    """What the loadable segments of a 32-bit ELF file take in its file."""
+    content = elf.read_bytes()
+    offset, size, count = (*struct.unpack_from("<I", content, 28), *struct.unpack_from("<HH", content, 42))
+    segments = (struct.unpack_from("<8I", content, offset + size * i) for i in range(count))
+    return sum(segment[4] for segment in segments if segment[0] == 1)
+
+
+@contextmanager
+def warnings_of_ttnn(logs: Path) -> Iterator[list[str]]:
+    """The texts of ttnn's own warnings: what it prints to the C library's stdout goes to a file meanwhile."""
+    found: list[str] = []
+    file = logs / f"warnings-{os.getpid()}"
+    kept, opened = os.dup(1), os.open(file, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+    ours = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(opened, 1)
+    before, sys.stdout = sys.stdout, ours
+    try:
+        yield found
+    finally:
+        sys.stdout = before
+        os.dup2(kept, 1)
+        found += [match[1] for match in map(_WARNING.search, file.read_text(errors="replace").splitlines()) if match]
+        file.unlink()
+
+
+if __name__ == "__main__":
+    main()
