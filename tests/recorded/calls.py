@@ -25,7 +25,7 @@ _NOT_RECORDED = frozenset(
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """One call. `inputs`: its tensors as they were before. `results`: its outputs, then what it changed of the inputs."""
+    """One call. `inputs`: its tensors as they were before; `results`: its outputs, then what it changed of those."""
 
     operation: str  # with its namespace
     program: str  # what was being run
