@@ -97,6 +97,7 @@ REFUSED_BY_TTNN: list[Refused] = [
     ("dtypes should match", lambda t: ttnn.multiply(t.plain, t.plain, dtype=BF16, output_tensor=t(1, 1, 32, 4096, dtype=B8))),
     ("memory layout to match", lambda t: ttnn.typecast(t.x, B8, memory_config=L1)),
     ("Only TILE layout", lambda t: ttnn.typecast(t(1, 1, 32, 64, layout=ROWS), B8)),
+    ("Only TILE layout", lambda t: ttnn.zeros_like(t(1, 1, 32, 64, dtype=B8), layout=ROWS)),
     ("integer input", lambda t: ttnn.silu(t(1, 1, 32, 64, dtype=I32))),
     ("INT32 or UINT32", lambda t: ttnn.plus_one(t(32, layout=ROWS))),
     ("ROW_MAJOR layout", lambda t: ttnn.plus_one(t(1, 1, 32, 64, dtype=I32))),

@@ -22,7 +22,7 @@ MESH_SIZES = (1, 2, 4, 8)
 AXIS = 1  # the mesh is 1 x n: chips are counted along its second axis
 TRACE_REGION_BYTES = 64 << 20  # for the recorded decode step; 5.6 MB of each DRAM bank
 # A collective's semaphores live as long as its program. They get a region of their own: allocated between tensors, one
-# of them splits L1 for good, and the prefill norm, which needs 1.25 of 1.39 MB in one piece, no longer fits.
+# of them splits L1 for good, and the prefill norm, which needs 1.25 of 1.36 MB in one piece, no longer fits.
 SEMAPHORE_REGION_BYTES = 32 << 10  # of each core; a collective keeps 64 or 128 of them for each shape it meets
 
 
