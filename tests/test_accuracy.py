@@ -14,11 +14,9 @@ import ttnn
 
 from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.checkpoint.tiny import tiny_checkpoint
-from models.mixtral8x7b.paging import Prompt, blocks_for
 from models.mixtral8x7b.reference.model import Transformer
 from models.mixtral8x7b.tokenizer import Tokenizer
 from models.mixtral8x7b.tt.attention import Attention
-from models.mixtral8x7b.tt.decode_state import NO_USER
 from models.mixtral8x7b.tt.decoder import DecoderBlock
 from models.mixtral8x7b.tt.expert import Expert
 from models.mixtral8x7b.tt.lm_head import LMHead
@@ -29,7 +27,8 @@ from models.mixtral8x7b.tt.precision import PRESETS, Precision
 from models.mixtral8x7b.tt.rms_norm import RMSNorm
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from tests import tiny_texts
-from tests.thresholds import LOGITS_PCC, MARGIN, MODULE_PCC, TOP_1, TOP_5
+from tests.teacher_forcing import agreement, teacher_forced
+from tests.thresholds import LOGITS_PCC, MODULE_PCC, TOP_1, TOP_5
 from tests.tt.cases import Placed, decode_with_cache, pcc, run_decode, run_prefill
 
 N_LAYERS = 3
@@ -128,48 +127,13 @@ def test_lm_head(seen, weights, mesh: Mesh, precision: Precision) -> None:
 # ---------------------------------------------------------------- the whole model, teacher forced
 
 
-def teacher_forced(model: Mixtral, texts: tiny_texts.Texts) -> torch.Tensor:
-    """Logits of all rows at every position that counts, [32, P, vocab]: what comes before is prefilled."""
-    longest = max(len(row) for row in texts.rows)
-    per_row = blocks_for(longest)
-    blocks = [list(range(row * per_row, (row + 1) * per_row)) for row in range(len(texts.rows))]
-    logits = torch.zeros(len(texts.rows), longest, model.config.vocab_size)
-    prompts = [
-        Prompt(row, ids[:first], blocks[row])
-        for row, (ids, first) in enumerate(zip(texts.rows, texts.first, strict=True))
-        if first
-    ]
-    for group in model.passes(prompts):
-        ttnn.deallocate(model.prefill(group))
-    model.state.set_blocks(blocks)
-    for position in range(min(texts.first), longest - 1):
-        active = [first <= position < len(row) - 1 for row, first in zip(texts.rows, texts.first, strict=True)]
-        tokens = [row[position] if on else 0 for row, on in zip(texts.rows, active, strict=True)]
-        model.state.set_rows(tokens, [position if on else NO_USER for on in active])
-        logits[active, position] = model.read_logits(model.decode_logits())[active]
-    return logits
-
-
 @pytest.mark.parametrize("text", ["answers", "stories"])
 def test_logits(text: str, repacked: Path, reference: Transformer, weights, mesh: Mesh, precision: Precision) -> None:
     texts = getattr(tiny_texts, text)(Tokenizer(repacked))
-    longest = max(len(row) for row in texts.rows)
-    padded = torch.tensor([row + [0] * (longest - len(row)) for row in texts.rows])
-    theirs = texts.counted(reference(padded))
+    theirs = texts.counted(reference(texts.padded()))
     ours = texts.counted(teacher_forced(Mixtral(weights, mesh, precision, 64, 128), texts))
-
-    best_two = theirs.topk(2).values
-    decided = best_two[:, 0] - best_two[:, 1] > MARGIN
-    first = theirs.argmax(-1)
-    top_1 = (ours.argmax(-1) == first)[decided].float().mean().item()
-    top_1_all = (ours.argmax(-1) == first).float().mean().item()
-    top_5 = (ours.topk(5).indices == first[:, None]).any(-1).float().mean().item()
-    measured = pcc(ours, theirs)
-    print(
-        f"\n{text}, {precision.name}: {len(first)} positions, PCC {measured:.5f}, top-1 {top_1:.4f} where decided "
-        f"({decided.float().mean():.0%}), {top_1_all:.4f} everywhere, top-5 {top_5:.4f}",
-        end="",
-    )
-    assert measured >= LOGITS_PCC[text]
-    assert top_1 >= TOP_1[text]
-    assert top_5 >= TOP_5[text]
+    found = agreement(ours, theirs)
+    print(f"\n{text}, {precision.name}: {found}", end="")
+    assert found.pcc >= LOGITS_PCC[text]
+    assert found.top_1_decided >= TOP_1[text]
+    assert found.top_5 >= TOP_5[text]

@@ -22,6 +22,11 @@ class Texts:
     rows: list[list[int]]
     first: list[int]
 
+    def padded(self) -> torch.Tensor:
+        """The ids [32, longest], 0 behind a row's end."""
+        longest = max(len(row) for row in self.rows)
+        return torch.tensor([row + [0] * (longest - len(row)) for row in self.rows])
+
     def counted(self, values_RP: torch.Tensor) -> torch.Tensor:
         """The values [32, P, ...] at the positions that count -> [N, ...]."""
         parts = [values_RP[r, self.first[r] : len(row) - 1] for r, row in enumerate(self.rows)]

@@ -227,9 +227,10 @@ def test_sampling(mesh: ttnn.MeshDevice) -> None:
         (2, 1.0, 1.0, {30, 70}),
     ]
     n = len(users)
-    logits = torch.zeros(1, 1, n, 32)
+    logits = torch.full((1, 1, n, 64), -torch.inf)
+    logits[..., :32] = 0.0
     logits[..., 3], logits[..., 7] = 2.0, 1.0
-    ids = counters(mesh, (10 * torch.arange(32)).repeat(1, 1, n, 1))
+    ids = counters(mesh, (10 * torch.arange(64)).repeat(1, 1, n, 1))
     k = counters(mesh, [user[0] for user in users], ttnn.uint32)
     p, inverse_temperature = (put(mesh, torch.tensor([user[i] for user in users]), BF16, ROWS) for i in (1, 2))
     ttnn.manual_seed(1, device=mesh)

@@ -2,7 +2,8 @@
 
     MIXTRAL_SIMULATOR=<ttsim> .venv/bin/python -m pytest --target sim --chips 1 tests/sim
 
-Whole models and 8 chips are in tests/sim/full and tests/sim/t3000: `make sim-full`.
+Whole models and 8 chips are in tests/sim/full and tests/sim/t3000: `make sim-full`. With `--verdicts LABEL` what came
+out is kept in tests/data/simulated.json under this label, `released` or `changed`: docs/silicon.md is made of it.
 """
 
 import os
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from models.mixtral8x7b.target import chosen_target
+from tests.sim.verdicts import LABELS, Verdicts
 
 if TYPE_CHECKING:
     from models.mixtral8x7b.tt.mesh import Mesh
@@ -40,7 +42,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line("left out: tests/sim, the kernels on simulated chips (it runs alone: make sim)")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("mixtral").addoption(
+        "--verdicts", choices=LABELS, help="sim: keep what comes out, as that of this simulator"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if _is_sim(config) and config.getoption("--verdicts"):
+        config.pluginmanager.register(Verdicts(config.getoption("--verdicts")))
     config.addinivalue_line("markers", "stable_topk: needs a simulator that runs the kernel of topk(stable=True)")
 
 

@@ -5,6 +5,7 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.sampling import GREEDY, SamplingParams
+from models.mixtral8x7b.tt.decode_state import table_width
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, GRID, one_row_per_core
 from models.mixtral8x7b.tt.mesh import Mesh
@@ -58,7 +59,7 @@ def test_decode_attention_at_every_edge(mesh: Mesh) -> None:
 
     Keys after a row's position, and blocks that it does not own, hold other users' finite values.
     """
-    heads, head_dim, per_row = CONFIG.n_heads, CONFIG.head_dim, 5
+    heads, head_dim, per_row = CONFIG.n_heads, CONFIG.head_dim, table_width(320)
     generator = torch.Generator().manual_seed(2)
     positions = torch.full((ROWS,), -1, dtype=torch.int32)
     used = [row for row in range(ROWS) if row % 4 != 3][: len(EDGES)]

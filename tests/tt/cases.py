@@ -9,9 +9,9 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.config import MixtralConfig, MoeConfig, Routing
-from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.reference.model import Transformer
 from models.mixtral8x7b.tt.attention import Attention
+from models.mixtral8x7b.tt.decode_state import table_width
 from models.mixtral8x7b.tt.decoder import DecoderBlock
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.layouts import residual
@@ -121,7 +121,7 @@ class Placed:
     """Rows, cache and page table for tests of attention: every row has its own blocks, taken from all over the pool."""
 
     def __init__(self, config: MixtralConfig, mesh: Mesh, n_positions: int, precision: Precision = PERFORMANCE) -> None:
-        per_row = blocks_for(n_positions)
+        per_row = table_width(n_positions)
         shuffled = torch.randperm(32 * per_row, generator=torch.Generator().manual_seed(3)).view(32, per_row)
         self._mesh = mesh
         self._rope = Rope(config, mesh)

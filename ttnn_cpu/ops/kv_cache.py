@@ -12,7 +12,7 @@ from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank
 from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, as_stored, mesh_of, submit
-from ttnn_cpu.enums import FLOATS, DataType, Layout
+from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, Layout
 from ttnn_cpu.garbage import garbage
 from ttnn_cpu.tensor import Tensor
 
@@ -110,11 +110,22 @@ def _update(operation: str, cache: Tensor, new: Tensor, update_idxs: Tensor, pag
             )
         page = pages[users, position // block].long()
         _check_pages(operation, page, blocks)
+        _check_tiles(operation, users, page * block + position % block)
         # indexing block and slot puts the users first: [users, D, KV, head_dim]
         if alike:
             target[:, page, :, position % block] = rows[:, 0, users].transpose(0, 1)
         else:
             target[device, page, :, position % block] = _per_device(rows, device)[0, users]
+
+
+def _check_tiles(operation: str, users: Values, slots: Values) -> None:
+    """On a chip each user's core reads a tile of 32 slots, replaces one and writes the tile back."""
+    tiles = slots // TILE_SIZE
+    ordered, order = tiles.sort()
+    twice = (ordered[1:] == ordered[:-1]).nonzero().flatten()
+    if twice.numel():
+        one, other = sorted(users[order[twice[0] : twice[0] + 2]].tolist())
+        raise fail(operation, f"users {one} and {other} write to one tile of the cache: one of the two would be lost")
 
 
 def paged_update_cache(

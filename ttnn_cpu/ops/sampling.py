@@ -39,6 +39,10 @@ def _check(
     if width == 0 or width % TILE_SIZE:
         raise fail(operation, f"Input inner dim ({width}) must be non-zero and divisible by 32, pad if needed!")
     tiles = width // TILE_SIZE
+    if tiles == 1:  # ttnn takes it, and its kernel hangs
+        raise fail(
+            operation, f"with {width} candidates the kernel waits for a second tile for ever; give it 64 or more"
+        )
     if tiles & (tiles - 1):
         raise fail(
             operation, f"Input inner dim ({width}) must yield a power-of-2 number of tiles (Wt = W/32 = {tiles})"
@@ -75,7 +79,7 @@ def sampling(
 
     Per row: take the k[b] largest values (1..32, the lowest index first among equals), multiply by temp[b] (which holds
     1 / temperature), softmax, keep the shortest prefix whose sum exceeds p[b] (all k if none does), draw from it. k = 1
-    is greedy. W is a power of two of tiles; k [B] int32 or uint32, p and temp [B] bf16, row major.
+    is greedy. W is a power of two of tiles, two or more; k [B] int32 or uint32, p and temp [B] bf16, row major.
 
     A `seed` other than 0 restarts every row's generator with this one seed before the draw, so that rows with equal
     candidates draw equal ids; without it the generators go on (see `manual_seed`). The result is uint32, placed as the

@@ -70,7 +70,7 @@ def paged_scaled_dot_product_attention_decode(
             f"{page_table_tensor.spec.shape!r} and {users}",
         )
     if program_config is not None:
-        _check_program(program_config, users)
+        _check_program(program_config, users, page_table_tensor.spec.shape[1] * input_tensor_k.spec.shape[2])
     factor = head_dim**-0.5 if scale is None else scale
 
     def compute(qs: Values, ks: Values, vs: Values, table: Values, positions: Values) -> Values:
@@ -83,7 +83,7 @@ def paged_scaled_dot_product_attention_decode(
     return run(_OPERATION, inputs, [spec], compute)[0]
 
 
-def _check_program(config: SDPAProgramConfig, users: int) -> None:
+def _check_program(config: SDPAProgramConfig, users: int, positions: int) -> None:
     check_type(_OPERATION, "program_config", config, SDPAProgramConfig)
     size = config.k_chunk_size
     if size & (size - 1) or size < 0 or 0 < size < 32:
@@ -91,6 +91,12 @@ def _check_program(config: SDPAProgramConfig, users: int) -> None:
     cores = config.grid.x * config.grid.y
     if cores < users:
         raise fail(_OPERATION, f"Cores available ({cores}) must be >= batch size ({users})")
+    if size and positions % size:  # ttnn takes it, and its kernel reads blocks that nobody named
+        raise fail(
+            _OPERATION,
+            f"the page table's {positions} positions end inside a chunk of {size} keys, of which the kernel reads the "
+            "whole, with block numbers from behind the table; widen the table",
+        )
 
 
 def _group(pages: int) -> int:

@@ -9,6 +9,7 @@ import ttnn
 
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.layouts import (
+    DECODE_KEYS_AT_ONCE,
     DECODE_ROWS,
     GRID,
     decode_matmul,
@@ -24,7 +25,6 @@ from models.mixtral8x7b.tt.rope import Rotation
 from models.mixtral8x7b.tt.steps import DecodeStep, PrefillChunk
 from models.mixtral8x7b.tt.weights import ReadTensor, Weights
 
-DECODE_KEYS_AT_ONCE = 256  # keys that one core takes at a time; a larger chunk means fewer partial softmaxes to join
 PREFILL_CHUNK = 256  # queries and keys that one core takes at a time; 512 does not fit in L1
 
 

@@ -11,6 +11,7 @@ DECODE_ROWS = 32  # the decode program always has one tile of rows, one row per 
 GRID = (8, 8)  # worker cores (columns, rows); asked for by dispatching on ethernet cores
 ALL_CORES = GRID[0] * GRID[1]
 RESIDUAL_CORES = 32  # half the grid at most: the other half stays free for the collectives' workers
+DECODE_KEYS_AT_ONCE = 256  # keys that one core takes at a time; a larger chunk means fewer partial softmaxes to join
 NARROWEST_TOPK = 64  # narrowest top-k that needs no padding inside the operation
 
 

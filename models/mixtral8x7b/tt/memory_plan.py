@@ -11,6 +11,7 @@ import ttnn
 
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
+from models.mixtral8x7b.tt.decode_state import table_width
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE, tiles
 from models.mixtral8x7b.tt.mesh import TRACE_REGION_BYTES
 from models.mixtral8x7b.tt.precision import Precision
@@ -81,7 +82,7 @@ class MemoryPlan:
     def decode_state(self) -> int:
         """Tokens, positions, page table and sampling parameters of the 32 rows."""
         vectors = 6 * row_major(1, 4 * DECODE_ROWS) + 2 * row_major(1, 2 * DECODE_ROWS) + row_major(1, 8 * DECODE_ROWS)
-        page_table = row_major(DECODE_ROWS, 4 * blocks_for(self.max_context))
+        page_table = row_major(DECODE_ROWS, 4 * table_width(self.max_context))
         return vectors + page_table + tiled(1, 1, ttnn.int32)
 
     def activations(self) -> int:

@@ -11,7 +11,7 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.config import ConfigError
-from models.mixtral8x7b.paging import Prompt, blocks_for
+from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.tt.decode_state import DecodeState
 from models.mixtral8x7b.tt.decoder import DecoderBlock
 from models.mixtral8x7b.tt.embedding import Embedding
@@ -49,9 +49,10 @@ class Mixtral:
         config = weights.config
         config.check_context(max_context)
         check_split(config, mesh.n_devices)
-        if max_pass_tokens % bucket(1, 1, mesh.n_devices):
+        if bucket(max_pass_tokens, 1, mesh.n_devices) != max_pass_tokens:  # chunks would begin inside a chunk of keys
             raise ConfigError(
-                f"max_pass_tokens is {max_pass_tokens}; expected a multiple of {bucket(1, 1, mesh.n_devices)}"
+                f"max_pass_tokens is {max_pass_tokens}; expected the length of a pass: "
+                f"{bucket(max_pass_tokens, 1, mesh.n_devices)} is one"
             )
         plan(config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens).check(n_blocks)
         self.config, self.mesh, self.precision = config, mesh, precision
@@ -64,7 +65,7 @@ class Mixtral:
         self._lm_head = LMHead(weights, mesh, precision)
         self.sampler = Sampler(config.vocab_size, mesh)
         self.cache = KVCache(config, mesh, n_blocks, precision.kv_cache)
-        self.state = DecodeState(mesh, blocks_for(max_context))
+        self.state = DecodeState(mesh, max_context)
         self._sampled_ids = mesh.put(torch.zeros(1, 1, 1, DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
 
     # ---------------------------------------------------------------- decode

@@ -1,0 +1,125 @@
+"""The trained tiny checkpoint on one simulated chip. Each test states its seconds, kernels cached."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.tiny import tiny_checkpoint
+from models.mixtral8x7b.generator import Generator
+from models.mixtral8x7b.paging import Prompt
+from models.mixtral8x7b.reference.model import Transformer
+from models.mixtral8x7b.settings import Settings
+from models.mixtral8x7b.tokenizer import Tokenizer
+from models.mixtral8x7b.tt.decode_state import NO_USER
+from models.mixtral8x7b.tt.mesh import Mesh
+from models.mixtral8x7b.tt.model import Mixtral
+from models.mixtral8x7b.tt.precision import PERFORMANCE, PRESETS
+from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
+from tests import tiny_texts
+from tests.sim.on_cpu import cpu_stories_logits, stories_logits
+from tests.teacher_forcing import agreement
+from tests.tt.cases import pcc
+
+pytestmark = [pytest.mark.stable_topk, pytest.mark.timeout(0)]
+POSITIONS = 8  # of 32 stories
+ROWS = 32
+
+
+@pytest.fixture(scope="module")
+def repacked() -> Path:
+    return tiny_checkpoint("instruct", Settings.from_environment().user_cache)
+
+
+@pytest.fixture(scope="module")
+def model(repacked: Path, mesh: Mesh) -> Mixtral:
+    return Mixtral(CheckpointWeights(RepackedCheckpoint(repacked), mesh, None), mesh, PERFORMANCE, 32, 256, 128)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_stories(
+    preset: str, mesh: Mesh, repacked: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """200 s: 32 stories x 8 positions, decoded, against the float32 reference and the CPU backend."""
+    ours = stories_logits(mesh, preset, POSITIONS)
+    texts = tiny_texts.stories(Tokenizer(repacked), POSITIONS)
+    found = agreement(ours, texts.counted(Transformer.from_repacked(repacked)(texts.padded())))
+    record_property("against the reference", str(found))
+    beside = agreement(ours, cpu_stories_logits(1, preset, POSITIONS, tmp_path / "logits"))
+    record_property("against the CPU backend", str(beside))
+    assert found.pcc > 0.9995
+    assert found.top_1_decided == found.top_5 == 1.0
+    assert found.top_1 > 0.98
+
+
+def test_answers_are_right(model: Mixtral, repacked: Path, record_property: Callable[[str, object], None]) -> None:
+    """700 s: prefill, the chips' own sampler, decode to the end of the answers."""
+    tokenizer = Tokenizer(repacked)
+    questions = {"What is the capital of Spain?": "Madrid", "What is the capital city of France?": "Paris"}
+    prompts = [tokenizer.encode_chat([question]) for question in questions]
+    columns = list(Generator(model, trace=False).generate(prompts, 20, stop_ids={tokenizer.eos_id}))
+    answers = [
+        tokenizer.decode([token for token in tokens if token is not None]).strip()
+        for tokens in zip(*columns, strict=True)
+    ]
+    record_property("answers", " / ".join(answers))
+    for answer, city in zip(answers, questions.values(), strict=True):
+        assert answer.endswith(f" is {city}.")
+
+
+def test_prefill_in_one_pass_and_in_chunks(
+    mesh: Mesh, repacked: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """500 s: 200 tokens in passes of 128 and at once, and then a decode step, against the float32 reference."""
+    reference = Transformer.from_repacked(repacked)
+    ids = tiny_texts.stories(Tokenizer(repacked), 200).rows[0]
+    expected = reference(torch.tensor([ids]))[0, 199:201]
+    for pass_tokens in (128, 256):
+        weights = CheckpointWeights(RepackedCheckpoint(repacked), mesh, None)
+        model = Mixtral(weights, mesh, PERFORMANCE, 4, 256, pass_tokens)
+        first = model.read_logits(model.prefill([Prompt(0, ids[:200], [2, 0, 3, 1])]))[0]
+        model.state.set_rows([ids[200]] + [0] * 31, [200] + [NO_USER] * 31)
+        model.state.set_blocks([[2, 0, 3, 1], *[[]] * 31])
+        ours = torch.stack((first, model.read_logits(model.decode_logits())[0]))
+        record_property(f"passes of {pass_tokens}", f"PCC {pcc(ours, expected):.5f}")
+        assert pcc(ours, expected) > 0.999
+        assert torch.equal(ours.argmax(-1), expected.argmax(-1))
+
+
+def test_a_row_does_not_depend_on_its_neighbours(model: Mixtral, repacked: Path) -> None:
+    """250 s: four rows alone and among 31 others, two steps, the same bits."""
+    texts = tiny_texts.stories(Tokenizer(repacked), 2)
+
+    def steps(rows: range | list[int]) -> torch.Tensor:
+        model.state.set_blocks([[row] for row in range(ROWS)])
+        found = []
+        for position in range(2):
+            tokens = [ids[position] if row in rows else 0 for row, ids in enumerate(texts.rows)]
+            model.state.set_rows(tokens, [position if row in rows else NO_USER for row in range(ROWS)])
+            found.append(model.read_logits(model.decode_logits())[list(rows)])
+        return torch.stack(found, 1)
+
+    together = steps(range(ROWS))
+    for row in (0, 7, 16, 31):
+        assert torch.equal(steps([row])[0], together[row])
+
+
+def test_64_steps(repacked: Path, mesh: Mesh, record_property: Callable[[str, object], None]) -> None:
+    """1000 s: one layer, 64 positions, so that every row fills a block and a tile is rewritten 32 times."""
+    weights = CheckpointWeights(RepackedCheckpoint(repacked), mesh, None)
+    weights.config = replace(weights.config, n_layers=1)
+    model = Mixtral(weights, mesh, PERFORMANCE, 32, 64)
+    texts = tiny_texts.stories(Tokenizer(repacked), 64)
+    reference = Transformer.from_repacked(repacked)
+    reference.layers = reference.layers[:1]
+    expected = reference(texts.padded())
+    model.state.set_blocks([[row] for row in range(ROWS)])
+    worst = 1.0
+    for position in range(64):
+        model.state.set_rows([row[position] for row in texts.rows], [position] * ROWS)
+        worst = min(worst, pcc(model.read_logits(model.decode_logits()), expected[:, position]))
+    record_property("the worst step", f"PCC {worst:.5f}")
+    assert worst > 0.999

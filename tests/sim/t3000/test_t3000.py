@@ -1,0 +1,108 @@
+"""Eight simulated chips: a T3000 with its ring fabric. Each test states its seconds, kernels cached."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import ttnn
+
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.tiny import tiny_checkpoint
+from models.mixtral8x7b.paging import Prompt
+from models.mixtral8x7b.reference.model import Transformer
+from models.mixtral8x7b.sampling import GREEDY
+from models.mixtral8x7b.settings import Settings
+from models.mixtral8x7b.tokenizer import Tokenizer
+from models.mixtral8x7b.tt.decode_state import NO_USER
+from models.mixtral8x7b.tt.mesh import Mesh, Placement
+from models.mixtral8x7b.tt.model import Mixtral
+from models.mixtral8x7b.tt.precision import PERFORMANCE
+from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
+from tests import tiny_texts
+from tests.sim.on_cpu import cpu_stories_logits, stories_logits
+from tests.teacher_forcing import agreement
+from tests.tt.cases import pcc
+
+pytestmark = pytest.mark.timeout(0)
+ROWS = 32
+
+
+@pytest.fixture(scope="module")
+def repacked() -> Path:
+    return tiny_checkpoint("instruct", Settings.from_environment().user_cache)
+
+
+@pytest.fixture(scope="module")
+def model(repacked: Path, mesh: Mesh) -> Mixtral:
+    return Mixtral(CheckpointWeights(RepackedCheckpoint(repacked), mesh, None), mesh, PERFORMANCE, 32, 64)
+
+
+def on_every_chip(tensor: ttnn.Tensor) -> list[torch.Tensor]:
+    return [ttnn.to_torch(part).float() for part in ttnn.get_device_tensors(tensor)]
+
+
+def test_the_joins_of_whole_numbers(mesh: Mesh) -> None:
+    """60 s: sums and gathers of small whole numbers are exact, and alike on all chips, twice in a row."""
+    generator = torch.Generator().manual_seed(1)
+    parts = torch.randint(-8, 9, (8, 1, 32, 256), generator=generator).float()
+    for _ in range(2):
+        x = mesh.put(parts, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.ONE_PER_DEVICE, ttnn.L1_MEMORY_CONFIG)
+        for part in on_every_chip(mesh.sum_over_devices(x, ttnn.L1_MEMORY_CONFIG)):
+            assert torch.equal(part[0], parts.sum(0))
+        rows = mesh.put(parts, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.ONE_PER_DEVICE)
+        for part in on_every_chip(mesh.gather_rows(rows)):
+            assert torch.equal(part[0, 0], parts.flatten(0, 2))
+        columns = mesh.put(parts, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.ONE_PER_DEVICE, ttnn.L1_MEMORY_CONFIG)
+        for part in on_every_chip(mesh.gather_columns(columns, ttnn.L1_MEMORY_CONFIG)):
+            assert torch.equal(part[0, 0], torch.cat(list(parts[:, 0]), dim=-1))
+    tall = torch.randint(-8, 9, (8, 1, 256, 64), generator=generator).float()
+    split = mesh.put(tall, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.ONE_PER_DEVICE)
+    for chip, part in enumerate(on_every_chip(mesh.sum_and_split_rows(split))):
+        assert torch.equal(part[0], tall.sum(0)[:, 32 * chip : 32 * chip + 32])
+
+
+@pytest.mark.stable_topk
+def test_stories(mesh: Mesh, repacked: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """150 s: 32 stories x 3 positions, decoded, against the float32 reference and the CPU backend on 8 chips."""
+    ours = stories_logits(mesh, "performance", 3)
+    texts = tiny_texts.stories(Tokenizer(repacked), 3)
+    found = agreement(ours, texts.counted(Transformer.from_repacked(repacked)(texts.padded())))
+    record_property("against the reference", str(found))
+    beside = agreement(ours, cpu_stories_logits(8, "performance", 3, tmp_path / "logits"))
+    record_property("against the CPU backend", str(beside))
+    assert found.pcc > 0.9995
+    assert found.top_1_decided == found.top_5 == 1.0
+
+
+@pytest.mark.stable_topk
+def test_greedy_ids_are_the_argmax_on_every_chip(model: Mixtral, repacked: Path) -> None:
+    """150 s: three steps of 32 users, without a trace: ids and positions are alike on all chips."""
+    texts = tiny_texts.stories(Tokenizer(repacked), 2)
+    model.state.set_blocks([[row] for row in range(ROWS)])
+    model.state.set_rows([row[0] for row in texts.rows], [0] * ROWS)
+    model.sampler.set([GREEDY] * ROWS)
+    model.sampler.seed([0] * ROWS)
+    for position in range(1, 4):
+        logits = model.decode_logits()
+        kept = ttnn.clone(logits)
+        model.sampler.forward(logits, model.state.tokens)
+        model.state.advance()
+        expected = model.read_logits(kept).argmax(-1).tolist()
+        for ids, positions in zip(on_every_chip(model.state.tokens), on_every_chip(model.state.positions), strict=True):
+            assert ids.flatten().int().tolist() == expected
+            assert positions.flatten().int().tolist() == [position] * ROWS
+
+
+@pytest.mark.stable_topk
+def test_prefill_and_a_step(model: Mixtral, repacked: Path, record_property: Callable[[str, object], None]) -> None:
+    """400 s: a prompt of 45 tokens, and the next one decoded, against the float32 reference."""
+    ids = tiny_texts.stories(Tokenizer(repacked), 46).rows[0]
+    expected = Transformer.from_repacked(repacked)(torch.tensor([ids]))[0, 44:46]
+    first = model.read_logits(model.prefill([Prompt(0, ids[:45], [3])]))[0]
+    model.state.set_rows([ids[45]] + [0] * 31, [45] + [NO_USER] * 31)
+    model.state.set_blocks([[3], *[[]] * 31])
+    ours = torch.stack((first, model.read_logits(model.decode_logits())[0]))
+    record_property("prefill and decode", f"PCC {pcc(ours, expected):.5f}")
+    assert pcc(ours, expected) > 0.999
+    assert torch.equal(ours.argmax(-1), expected.argmax(-1))
