@@ -139,6 +139,7 @@ REFUSED_BY_TTNN: list[Refused] = [
     ("must match", lambda t: rope(t, sin=t(1, 1, 256, 128))),
     ("3rd dim", lambda t: rope(t, trans=t(1, 1, 64, 32))),
     ("must be sharded", lambda t: X.nlp_concat_heads_decode(t(1, 32, 4, 128), num_heads=4)),
+    ("partial heads in shards", lambda t: create(t, t(1, 1, 32, 768, at=sharded("WIDTH", 8, 32, 96)))),
     # cache
     ("page table to have datatype INT32", lambda t: update(t, page_table=t.ints(32, 2, dtype=U32))),
     ("page_table must have ROW_MAJOR", lambda t: update(t, page_table=t(32, 2, dtype=I32))),

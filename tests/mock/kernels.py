@@ -119,18 +119,20 @@ def code_bytes(elf: Path) -> int:
 
 @contextmanager
 def warnings_of_ttnn(logs: Path) -> Iterator[list[str]]:
-    """The texts of ttnn's own warnings: what it prints to the C library's stdout goes to a file meanwhile."""
+    """The texts of ttnn's own warnings: what it and the compiler print goes to a file meanwhile."""
     found: list[str] = []
     file = logs / f"warnings-{os.getpid()}"
-    kept, opened = os.dup(1), os.open(file, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-    ours = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(opened, 1)
-    before, sys.stdout = sys.stdout, ours
+    kept, opened = (os.dup(1), os.dup(2)), os.open(file, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (os.fdopen(os.dup(place), "w", buffering=1) for place in (1, 2))
+    for place in (1, 2):
+        os.dup2(opened, place)
     try:
         yield found
     finally:
-        sys.stdout = before
-        os.dup2(kept, 1)
+        sys.stdout, sys.stderr = before
+        for place, was in zip((1, 2), kept, strict=True):
+            os.dup2(was, place)
         said = [match[1] for match in map(_WARNING.search, file.read_text(errors="replace").splitlines()) if match]
         found += [text for text in said if not text.startswith(_FOR_HARDWARE)]
         file.unlink()

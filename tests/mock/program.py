@@ -44,6 +44,9 @@ SECTIONS = {
         for preset in PRESETS
     },
     **{f"tiny, {preset}": Section(TINY, preset, 32, 32768, _PREFILLS) for preset in PRESETS},
+    "full width, 1 layer, on one chip, performance": Section(
+        replace(MIXTRAL_8X7B, n_layers=1), "performance", 32, 1024, ((100,), (1000,)), n_devices=1
+    ),
     "tiny on one chip, performance": Section(TINY, "performance", 32, 32768, _PREFILLS, n_devices=1),
 }
 

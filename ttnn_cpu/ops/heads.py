@@ -68,7 +68,12 @@ def nlp_create_qkv_heads_decode(
                 operation,
                 "the outputs choose their own cores: pass L1_HEIGHT_SHARDED_MEMORY_CONFIG without a shard spec",
             )
-    apart = input_tensor.is_sharded() and not overlap_qk_coregrid
+    shard = input_tensor.spec.memory_config.shard_spec
+    apart = shard is not None and not overlap_qk_coregrid
+    if shard is not None and apart and head_dim % shard.shape[1]:
+        raise fail(
+            operation, "We don't support partial heads in shards when q and k heads are not overlapping coregrid"
+        )
     first = row_major_cores(0, users, WORMHOLE_GRID.x)
     second = row_major_cores(users, users, WORMHOLE_GRID.x) if apart else first
 

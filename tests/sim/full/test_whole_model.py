@@ -1,7 +1,6 @@
 """The trained tiny checkpoint on one simulated chip. Each test states its seconds, kernels cached."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,12 @@ from models.mixtral8x7b.tt.precision import PERFORMANCE, PRESETS
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from tests import tiny_texts
 from tests.sim.on_cpu import cpu_stories_logits, stories_logits
+from tests.sim.small import CONFIG, ROWS, model_of
 from tests.teacher_forcing import agreement
-from tests.tt.cases import pcc
+from tests.tt.cases import pcc, random_ids, reference
 
 pytestmark = [pytest.mark.stable_topk, pytest.mark.timeout(0)]
 POSITIONS = 8  # of 32 stories
-ROWS = 32
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +73,8 @@ def test_prefill_in_one_pass_and_in_chunks(
     mesh: Mesh, repacked: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """500 s: 200 tokens in passes of 128 and at once, and then a decode step, against the float32 reference."""
-    reference = Transformer.from_repacked(repacked)
     ids = tiny_texts.stories(Tokenizer(repacked), 200).rows[0]
-    expected = reference(torch.tensor([ids]))[0, 199:201]
+    expected = Transformer.from_repacked(repacked)(torch.tensor([ids]))[0, 199:201]
     for pass_tokens in (128, 256):
         weights = CheckpointWeights(RepackedCheckpoint(repacked), mesh, None)
         model = Mixtral(weights, mesh, PERFORMANCE, 4, 256, pass_tokens)
@@ -89,37 +87,34 @@ def test_prefill_in_one_pass_and_in_chunks(
         assert torch.equal(ours.argmax(-1), expected.argmax(-1))
 
 
-def test_a_row_does_not_depend_on_its_neighbours(model: Mixtral, repacked: Path) -> None:
-    """250 s: four rows alone and among 31 others, two steps, the same bits."""
-    texts = tiny_texts.stories(Tokenizer(repacked), 2)
+def test_a_row_does_not_depend_on_its_neighbours(mesh: Mesh) -> None:
+    """60 s: four rows of a small model alone and among 28 others, two steps, the same bits."""
+    model = model_of(mesh, n_blocks=ROWS, context=64)
+    ids = random_ids(CONFIG, ROWS, 2, seed=8).tolist()
 
-    def steps(rows: range | list[int]) -> torch.Tensor:
+    def steps(rows: list[int]) -> torch.Tensor:
         model.state.set_blocks([[row] for row in range(ROWS)])
         found = []
         for position in range(2):
-            tokens = [ids[position] if row in rows else 0 for row, ids in enumerate(texts.rows)]
+            tokens = [ids[row][position] if row in rows else 0 for row in range(ROWS)]
             model.state.set_rows(tokens, [position if row in rows else NO_USER for row in range(ROWS)])
-            found.append(model.read_logits(model.decode_logits())[list(rows)])
+            found.append(model.read_logits(model.decode_logits())[rows])
         return torch.stack(found, 1)
 
-    together = steps(range(ROWS))
+    together = steps(list(range(ROWS)))
     for row in (0, 7, 16, 31):
         assert torch.equal(steps([row])[0], together[row])
 
 
-def test_64_steps(repacked: Path, mesh: Mesh, record_property: Callable[[str, object], None]) -> None:
-    """1000 s: one layer, 64 positions, so that every row fills a block and a tile is rewritten 32 times."""
-    weights = CheckpointWeights(RepackedCheckpoint(repacked), mesh, None)
-    weights.config = replace(weights.config, n_layers=1)
-    model = Mixtral(weights, mesh, PERFORMANCE, 32, 64)
-    texts = tiny_texts.stories(Tokenizer(repacked), 64)
-    reference = Transformer.from_repacked(repacked)
-    reference.layers = reference.layers[:1]
-    expected = reference(texts.padded())
+def test_64_steps(mesh: Mesh, record_property: Callable[[str, object], None]) -> None:
+    """300 s: 64 positions of a small model, so that every row fills its block and a tile is rewritten 32 times."""
+    model = model_of(mesh, n_blocks=ROWS, context=64)
+    ids = random_ids(CONFIG, ROWS, 64, seed=9)
+    expected = reference(CONFIG)(ids)
     model.state.set_blocks([[row] for row in range(ROWS)])
     worst = 1.0
     for position in range(64):
-        model.state.set_rows([row[position] for row in texts.rows], [position] * ROWS)
+        model.state.set_rows(ids[:, position].tolist(), [position] * ROWS)
         worst = min(worst, pcc(model.read_logits(model.decode_logits()), expected[:, position]))
     record_property("the worst step", f"PCC {worst:.5f}")
     assert worst > 0.999
