@@ -1,5 +1,7 @@
 """Options and fixtures shared by tests/ and demo/. Imports no ttnn: pytest_configure decides which one there is."""
 
+import atexit
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
             use_target(chosen_target(config.getoption("--target")), config.getoption("--chips") or T3000_CHIPS)
         except TargetError as error:
             raise pytest.UsageError(str(error)) from error
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """ttnn complains at exit, in a hundred lines, of each of its objects that pytest still holds: nobody reads them."""
+    if chosen_target(config.getoption("--target")) in ("mock", "sim"):
+        atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
 @pytest.fixture(scope="session")

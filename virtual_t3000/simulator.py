@@ -49,9 +49,10 @@ def prepare_simulator(
     """Makes what is missing of the private folders in `folder`; returns the variables that choose them.
 
     `library`: libttsim.so, or a folder with the ones for 1 and for 8 chips, as a build of ttsim makes it. `sfpi`: the
-    compiler for the kernels. `fast_dispatch`: commands go through the chips' own dispatch cores, which traces need and
-    which is several times slower. From now on a process of its own watches this one: if the simulator ends it, it says
-    so in one sentence with the operation that was running. Raises VirtualChipsError.
+    compiler for the kernels. `fast_dispatch`: commands go through the chips' own dispatch cores, which traces need.
+
+    From now on a process of its own watches this one: if the simulator ends it, it says so in one sentence with the
+    operation that was running. Raises VirtualChipsError.
     """
     refuse_foreign_variables()
     wheel = installed_ttnn()

@@ -3,8 +3,6 @@
 .venv/bin/python -m pytest --target mock tests/mock
 """
 
-import atexit
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,12 +31,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     except VirtualChipsError as error:
         reason = str(error)
     terminalreporter.write_line(f"left out: tests/mock, the real ttnn on a mocked T3000 ({reason})")
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """ttnn complains at exit, in a hundred lines, of each of its objects that pytest still holds: nobody reads them."""
-    if _is_mock(config):
-        atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
 def _is_mock(config: pytest.Config) -> bool:

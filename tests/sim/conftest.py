@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if _is_sim(config) and config.getoption("--verdicts"):
-        config.pluginmanager.register(Verdicts(config.getoption("--verdicts")))
+        config.pluginmanager.register(Verdicts(config.getoption("--verdicts"), config.getoption("--chips") or 8))
     config.addinivalue_line("markers", "stable_topk: needs a simulator that runs the kernel of topk(stable=True)")
 
 

@@ -69,13 +69,11 @@ def _row(calls: list[tuple[RecordedCall, Difference]]) -> str:
 
 
 def versions(found: dict[str, Any]) -> str:
-    lines = ["| column | ttnn | compiler | simulator | date |", "|---|---|---|---|---|"]
+    lines = ["| column | chips | ttnn | compiler | simulator | date |", "|---|---|---|---|---|---|"]
     for label in verdicts.LABELS:
-        if label in found:
-            made = found[label]["provenance"]
-            lines.append(
-                f"| {label} | " + " | ".join(made[k] for k in ("ttnn", "compiler", "simulator", "date")) + " |"
-            )
+        for chips, made in found.get(label, {"provenance": {}})["provenance"].items():
+            cells = [label, chips, *(made[name] for name in ("ttnn", "compiler", "simulator", "date"))]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

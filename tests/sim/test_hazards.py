@@ -79,7 +79,7 @@ def test_decode_attention_at_every_edge(mesh: Mesh) -> None:
         program_config=ttnn.SDPAProgramConfig(
             compute_with_storage_grid_size=GRID, q_chunk_size=0, k_chunk_size=256, exp_approx_mode=False
         ),
-        compute_kernel_config=PERFORMANCE.sdpa,
+        compute_kernel_config=PERFORMANCE.sdpa_decode,
         memory_config=layout,
     )
     found = mesh.read_replicated(attended)[0].float()

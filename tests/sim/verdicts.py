@@ -14,8 +14,8 @@ LABELS = ("released", "changed")  # ttsim as it is published, or with the change
 class Verdicts:
     """A pytest plugin: adds the outcome of every test that ran to the file."""
 
-    def __init__(self, label: str) -> None:
-        self._label = label
+    def __init__(self, label: str, n_chips: int) -> None:
+        self._label, self._chips = label, str(n_chips)
         self._found: dict[str, dict[str, Any]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -34,12 +34,12 @@ class Verdicts:
         from tests.recorded.record import provenance
 
         kept = read()
-        kept.setdefault(self._label, {"tests": {}})
-        kept[self._label]["provenance"] = provenance()
+        kept.setdefault(self._label, {"provenance": {}, "tests": {}})
+        kept[self._label]["provenance"][self._chips] = provenance()
         kept[self._label]["tests"] |= self._found
         FILE.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
 
 def read() -> dict[str, Any]:
-    """By label: `provenance`, and under `tests` a verdict for each test id."""
+    """By label: `provenance` by number of chips, and under `tests` a verdict for each test id."""
     return json.loads(FILE.read_text()) if FILE.exists() else {}

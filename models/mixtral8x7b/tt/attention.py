@@ -33,7 +33,8 @@ class Attention:
         config, n = weights.config, mesh.n_devices
         self._mesh = mesh
         self._layer = layer
-        self._kernel, self._sdpa_kernel = precision.attention, precision.sdpa
+        self._kernel = precision.attention
+        self._sdpa_prefill, self._sdpa_decode = precision.sdpa_prefill, precision.sdpa_decode
         self._dtype = precision.attention_weights
         self._kv_dtype = precision.kv_cache
         self._head_dim = config.head_dim
@@ -111,7 +112,7 @@ class Attention:
             cur_pos_tensor=step.positions,
             scale=self._head_dim**-0.5,
             program_config=self._decode_sdpa,
-            compute_kernel_config=self._sdpa_kernel,
+            compute_kernel_config=self._sdpa_decode,
             memory_config=self._heads_layout if has_one_kv_head else ttnn.DRAM_MEMORY_CONFIG,
         )
         ttnn.deallocate(turned_q)
@@ -205,7 +206,7 @@ class Attention:
         )
         if chunk.start == 0:
             attended = ttnn.transformer.scaled_dot_product_attention(
-                q, k, v, is_causal=True, program_config=program, compute_kernel_config=self._sdpa_kernel
+                q, k, v, is_causal=True, program_config=program, compute_kernel_config=self._sdpa_prefill
             )
         else:  # earlier chunks are in the cache only
             attended = ttnn.transformer.chunked_scaled_dot_product_attention(
@@ -215,7 +216,7 @@ class Attention:
                 chunk.page_table,
                 chunk_start_idx=chunk.start,
                 program_config=program,
-                compute_kernel_config=self._sdpa_kernel,
+                compute_kernel_config=self._sdpa_prefill,
             )
         side_by_side = ttnn.experimental.nlp_concat_heads(attended, memory_config=ttnn.DRAM_MEMORY_CONFIG)
         ttnn.deallocate(attended)

@@ -37,7 +37,8 @@ class Precision:
     attention: ttnn.WormholeComputeKernelConfig  # the matmuls with wqkv and wo
     lm_head: ttnn.WormholeComputeKernelConfig
     experts: ttnn.WormholeComputeKernelConfig
-    sdpa: ttnn.WormholeComputeKernelConfig = HIFI2  # its inner buffers are bf16 at any setting
+    sdpa_prefill: ttnn.WormholeComputeKernelConfig = HIFI3_FP32
+    sdpa_decode: ttnn.WormholeComputeKernelConfig = HIFI2  # more changes nothing: its error is elsewhere
     router: ttnn.WormholeComputeKernelConfig = HIFI3_FP32
     norm: ttnn.WormholeComputeKernelConfig = HIFI3_FP32
     row_selection: ttnn.WormholeComputeKernelConfig = HIFI2_FP32  # a product with 0s and 1s gives the row's own bits
