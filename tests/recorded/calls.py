@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from tests.recorded.values import Recorded, as_torch, from_data, on_cpu_mesh, recorded, to_data
+from tests.recorded.values import Recorded, from_data, on_cpu_mesh, recorded, to_data
 from ttnn_cpu.canonical import canonical, is_tensor
 from ttnn_cpu.operations import OPERATIONS
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 # moves between host and chips, and what gives no values
-_NOT_RECORDED = frozenset(
-    {"from_torch", "to_torch", "to_device", "from_device", "copy_host_to_device_tensor", "manual_seed", "load_tensor"}
-    | {"as_tensor", "zeros", "ones", "full"}
-)
+_NOT_RECORDED = {
+    *("from_torch", "to_torch", "to_device", "from_device", "copy_host_to_device_tensor", "as_tensor", "load_tensor"),
+    *("zeros", "ones", "full", "manual_seed"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class RecordedCall:
 
     operation: str  # with its namespace
     program: str  # what was being run
-    arguments: Any  # positional and by name, as JSON
+    positional: list[Any]  # as JSON; a tensor is its place in `inputs`
+    named: dict[str, Any]
     inputs: tuple[Recorded, ...]
-    n_outputs: int
     changed: tuple[int, ...]  # places in `inputs`
     results: tuple[Recorded, ...]
 
@@ -40,9 +40,10 @@ class RecordedCall:
         import ttnn_cpu
 
         tensors = [on_cpu_mesh(tensor, mesh) for tensor in self.inputs]
-        positional, named = (from_data(part, mesh, tensors) for part in self.arguments["given"])
+        positional = [from_data(value, mesh, tensors) for value in self.positional]
+        named = {name: from_data(value, mesh, tensors) for name, value in self.named.items()}
         namespace, _, name = self.operation.rpartition(".")
-        outputs = OPERATIONS[namespace][name](*positional, **{k: v for k, v in zip(named[0], named[1], strict=True)})
+        outputs = OPERATIONS[namespace][name](*positional, **named)
         found = [*_tensors_of(outputs), *(tensors[i] for i in self.changed)]
         return [recorded(ttnn_cpu, tensor) for tensor in found]
 
@@ -75,14 +76,15 @@ def _wrapped(
             return real(*args, **kwargs)
         seen.add(line)
         given: list[Any] = []
-        arguments = {"given": [to_data(args, given), [list(kwargs), to_data(kwargs.values(), given)]]}
+        positional = [to_data(value, given) for value in args]
+        named = {key: to_data(value, given) for key, value in kwargs.items()}
         before = [recorded(ttnn, tensor) for tensor in given]
         outputs = real(*args, **kwargs)
         after = [recorded(ttnn, tensor) for tensor in given]
         changed = tuple(i for i, (a, b) in enumerate(zip(before, after, strict=True)) if (a.values != b.values).any())
         found = [recorded(ttnn, tensor) for tensor in _tensors_of(outputs)]
         results = (*found, *(after[i] for i in changed))
-        calls.append(RecordedCall(name, program, arguments, tuple(before), len(found), changed, results))
+        calls.append(RecordedCall(name, program, positional, named, tuple(before), changed, results))
         return outputs
 
     return wrapper
@@ -142,6 +144,3 @@ def read(file: Path) -> tuple[list[RecordedCall], dict[str, str]]:
             for line in content["calls"]
         ]
     return calls, content["provenance"]
-
-
-__all__ = ["DATA", "RecordedCall", "as_torch", "read", "recording", "write"]
