@@ -49,12 +49,14 @@ def main() -> None:
     started, before = time.perf_counter(), set(kernels(cache))
     with warnings_of_ttnn(cache.parent / "logs") as warnings:
         compile_all()
-    built = [kernel for kernel in kernels(cache) if kernel not in before]
+    built = {kernel.parent for kernel in kernels(cache) if kernel not in before}
     for line in sorted(set(warnings)):
         print(f"warning: {line}")
     print(largest(cache))
     seconds = time.perf_counter() - started
-    print(f"{len(built)} kernels compiled in {seconds:.0f} s, {len(set(warnings))} warnings")
+    print(f"{len(built)} kernels compiled in {seconds:.0f} s, {len(set(warnings))} warnings", flush=True)
+    for place in (1, 2):  # what ttnn says of its own end is not for the reader
+        os.dup2(os.open(os.devnull, os.O_WRONLY), place)
     sys.exit(bool(warnings))
 
 
@@ -92,7 +94,7 @@ def programs(mesh: Any, section: Any) -> Iterator[tuple[str, Callable[[], None]]
 
 
 def kernels(cache: Path) -> Iterator[Path]:
-    """The folder of each kernel: NAME/HASH/PROCESSOR/PROCESSOR.elf."""
+    """The folder of each kernel's code for a processor, NAME/HASH/PROCESSOR; a compute kernel has three."""
     for processor in _PROCESSORS:
         for file in cache.glob(f"*/kernels/*/*/{processor}/{processor}.elf"):
             yield file.parent

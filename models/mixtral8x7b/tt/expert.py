@@ -21,8 +21,8 @@ class Expert:
         dim, hidden = config.dim, config.hidden_dim
         cores = residual_cores(dim)
         hidden_cores = cores_for(tiles(hidden), ALL_CORES)
-        self._up_program = decode_matmul(dim, hidden, cores, hidden_cores)
-        self._down_program = decode_matmul(hidden, dim, hidden_cores, cores)
+        self._up_program = decode_matmul(dim, hidden, cores, hidden_cores, mesh.dram_banks)
+        self._down_program = decode_matmul(hidden, dim, hidden_cores, cores, mesh.dram_banks)
 
         def load(w: str, rows: int, columns: int) -> ttnn.Tensor:
             def make(read: ReadTensor, chip: int) -> torch.Tensor:

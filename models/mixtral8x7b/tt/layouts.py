@@ -12,6 +12,9 @@ GRID = (8, 8)  # worker cores (columns, rows); asked for by dispatching on ether
 ALL_CORES = GRID[0] * GRID[1]
 RESIDUAL_CORES = 32  # half the grid at most: the other half stays free for the collectives' workers
 DECODE_KEYS_AT_ONCE = 256  # keys that one core takes at a time; a larger chunk means fewer partial softmaxes to join
+MOST_WEIGHT_TILES = (
+    192  # that a core reads at a time: three such blocks of bfp8, which are in flight, take 0.6 MB of L1
+)
 NARROWEST_TOPK = 64  # narrowest top-k that needs no padding inside the operation
 
 
@@ -72,11 +75,17 @@ def over_dram_banks(rows: int, columns: int, banks: int) -> ttnn.MemoryConfig:
 
 
 def decode_matmul(
-    rows: int, columns: int, in_cores: int, out_cores: int
+    rows: int, columns: int, in_cores: int, out_cores: int, banks: int
 ) -> ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig:
-    """x [32, rows] on in_cores times a weight over the DRAM banks -> [32, columns] on out_cores."""
+    """x [32, rows] on in_cores times a weight over the DRAM banks -> [32, columns] on out_cores.
+
+    A core takes all of its rows at a time, or as many as its L1 has room for [w1: 4 tiles of rows, 38 of columns; the
+    LM head of one chip alone, 84 of columns: 2].
+    """
+    of_core, of_bank = tiles(rows) // in_cores, tiles(-(-columns // banks))
+    blocks = [size for size in range(1, of_core + 1) if of_core % size == 0 and size * of_bank <= MOST_WEIGHT_TILES]
     return ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig(
-        in0_block_w=tiles(rows) // in_cores,
+        in0_block_w=max(blocks, default=1),
         per_core_M=1,
         per_core_N=tiles(columns) // out_cores,
         fused_activation=None,

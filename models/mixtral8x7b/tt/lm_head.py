@@ -14,7 +14,7 @@ class LMHead:
         columns = config.vocab_size // mesh.n_devices
         cores = residual_cores(config.dim)
         self._kernel = precision.lm_head
-        self._program = decode_matmul(config.dim, columns, cores, cores_for(tiles(columns), ALL_CORES))
+        self._program = decode_matmul(config.dim, columns, cores, cores_for(tiles(columns), ALL_CORES), mesh.dram_banks)
         self._output = weights.load(
             "output",
             (1, 1, config.dim, config.vocab_size),
