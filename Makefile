@@ -4,7 +4,9 @@
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
 PYTHON = .venv/bin/python
 # Tests mean the same everywhere: no checkpoint, cache or target of the user's.
-PYTEST = env -u MIXTRAL_CKPT_DIR -u MIXTRAL_TOKENIZER_PATH -u MIXTRAL_CACHE_PATH -u MIXTRAL_TARGET $(PYTHON) -m pytest
+OF_THE_USER = MIXTRAL_CKPT_DIR MIXTRAL_TOKENIZER_PATH MIXTRAL_CACHE_PATH MIXTRAL_TARGET MIXTRAL_FABRIC
+PYTEST_SIM = env $(OF_THE_USER:%=-u %) $(PYTHON) -m pytest --target sim --durations=0 $(VERDICTS:%=--verdicts %)
+PYTEST = env $(OF_THE_USER:%=-u %) -u MIXTRAL_SFPI -u MIXTRAL_MOCK_SFPI $(PYTHON) -m pytest
 PREFILL_DEMO = demo/demo_with_prefill.py::test_mixtral8x7b_demo
 .PHONY: setup demo test test-full kernels sim sim-full bench-weights lint
 
@@ -31,12 +33,11 @@ kernels: setup
 
 sim: setup
 	@if [ -z "$$MIXTRAL_SIMULATOR" ]; then echo "left out: make sim wants a simulator, MIXTRAL_SIMULATOR (docs/silicon.md)"; \
-	else $(PYTEST) --target sim --chips 1 --durations=0 tests/sim --ignore tests/sim/full --ignore tests/sim/t3000; fi
+	else $(PYTEST_SIM) --chips 1 tests/sim --ignore tests/sim/full --ignore tests/sim/t3000; fi
 
 sim-full: sim
 	@if [ -n "$$MIXTRAL_SIMULATOR" ]; then \
-	    $(PYTEST) --target sim --chips 1 --durations=0 tests/sim/full && \
-	    $(PYTEST) --target sim --chips 8 --durations=0 tests/sim/t3000; fi
+	    $(PYTEST_SIM) --chips 1 tests/sim/full && $(PYTEST_SIM) --chips 8 tests/sim/t3000; fi
 
 bench-weights: setup
 	@$(PYTHON) -m virtual_t3000

@@ -14,7 +14,7 @@ from models.mixtral8x7b.target import T3000_CHIPS, TARGETS, TargetError, chosen_
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("mixtral")
     group.addoption("--target", help=f"{', '.join(TARGETS)} (default: MIXTRAL_TARGET, else device where chips are)")
-    group.addoption("--chips", type=int, metavar="N", help="chips to open where a test or demo does not say (8)")
+    group.addoption("--chips", type=int, metavar="N", help="demo and sim: chips to open (8)")
     group.addoption("--fabric", help="demo: ring or line (default: MIXTRAL_FABRIC, else ring)")
     group.addoption("--users", type=int, metavar="N", help="demo: 1 to 32 users instead of the id's own number")
     group.addoption("--max-new-tokens", type=int, default=50, metavar="N", help="demo: tokens for each user (50)")

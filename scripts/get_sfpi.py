@@ -22,10 +22,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--again", action="store_true", help="fetch it anew into the cache, whatever is there")
     again = parser.parse_args().again
-    user_cache = Settings.from_environment().user_cache
+    settings = Settings.from_environment()
     try:
-        found = None if again else find_sfpi(user_cache)
-        folder = found or fetch_sfpi(user_cache, partial(print, flush=True), again=again)
+        found = None if again else settings.sfpi or find_sfpi(settings.user_cache)
+        folder = found or fetch_sfpi(settings.user_cache, partial(print, flush=True), again=again)
         version = sfpi_version(folder)
     except KeyboardInterrupt:
         print("get_sfpi: stopped, nothing is left of it; run the same command again", file=sys.stderr)

@@ -101,8 +101,9 @@ from ttnn_cpu.mesh_mapping import (
     replicate_tensor_to_mesh_mapper,
     shard_tensor_to_mesh_mapper,
 )
-from ttnn_cpu.ops.binary import add, add_, eq, ge, lt, multiply, multiply_, ne, subtract
+from ttnn_cpu.ops.binary import add, add_, multiply, multiply_, subtract
 from ttnn_cpu.ops.collectives import all_gather, all_reduce, mesh_partition, reduce_scatter
+from ttnn_cpu.ops.comparison import eq, ge, lt, ne
 from ttnn_cpu.ops.embedding import embedding
 from ttnn_cpu.ops.matmul import linear, matmul
 from ttnn_cpu.ops.norm import rms_norm, softmax

@@ -9,6 +9,7 @@ from ttnn_cpu import creation, experimental, host_io, tensor_files, transformer
 from ttnn_cpu.ops import (
     binary,
     collectives,
+    comparison,
     embedding,
     matmul,
     norm,
@@ -23,7 +24,7 @@ from ttnn_cpu.ops import (
 
 _TOP: tuple[Callable[..., Any], ...] = (
     *(binary.add, binary.add_, binary.subtract, binary.multiply, binary.multiply_),
-    *(binary.eq, binary.ne, binary.ge, binary.lt),
+    *(comparison.eq, comparison.ne, comparison.ge, comparison.lt),
     *(unary.clone, unary.plus_one, unary.silu, unary.typecast, unary.where),
     *(embedding.embedding, matmul.linear, matmul.matmul, norm.rms_norm, norm.softmax),
     *(reduce.argmax, reduce.sum, reduce.topk),

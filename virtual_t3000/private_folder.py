@@ -67,7 +67,10 @@ def make_folder(parent: Path, name: str, contents: Contents) -> Path:
     folder = _usable(parent) / f"{name}-{contents.digest()}"
     if contents.are_in(folder):
         return folder
-    workshop = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
+    try:
+        workshop = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
+    except OSError as error:
+        raise VirtualChipsError(f"cannot make {folder}: {error}") from error
     try:
         contents.write(workshop / "new")
         if os.path.lexists(folder):  # damaged

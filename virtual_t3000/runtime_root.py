@@ -11,15 +11,17 @@ another root.
 """
 
 import os
-import subprocess
 import sys
 from importlib.machinery import PathFinder
 from importlib.metadata import version
 from pathlib import Path
 
+from virtual_t3000 import sfpi_probe
 from virtual_t3000.cluster import descriptor
 from virtual_t3000.empty_kernel import empty_kernel
 from virtual_t3000.private_folder import Contents, VirtualChipsError, make_folder
+from virtual_t3000.sfpi_probe import introduction
+from virtual_t3000.sfpi_wheel import SfpiError
 
 find_spec = PathFinder.find_spec  # looks on disk only: in this process `ttnn` may be another module
 
@@ -28,7 +30,7 @@ _FOREIGN = (
     *("TT_METAL_MOCK_CLUSTER_DESC_PATH", "TT_METAL_SIMULATOR", "TT_METAL_VISIBLE_DEVICES", "TT_VISIBLE_DEVICES"),
     *("TT_MESH_GRAPH_DESC_PATH", "TT_MESH_ID", "TT_MESH_HOST_RANK", "TT_METAL_WATCHER", "TT_METAL_FORCE_JIT_COMPILE"),
 )
-COMPILER = Path("runtime/sfpi/compiler/bin/riscv-tt-elf-g++")
+COMPILER = Path("runtime/sfpi") / sfpi_probe.COMPILER
 _STAND_IN = Path(__file__).with_name("stand_in_compiler.sh")
 
 
@@ -43,7 +45,10 @@ def make_root(folder: Path, sfpi: Path | None) -> Path:
     files = {"t3000.yaml": descriptor().encode()}
     programs: tuple[str, ...] = ()
     if sfpi is not None:
-        files["compiler_version"] = _compiler_version(sfpi)
+        try:
+            files["compiler_version"] = introduction(sfpi).encode()
+        except SfpiError as error:
+            raise VirtualChipsError(str(error)) from error
         links["runtime/sfpi"] = sfpi.absolute()
     else:
         files |= {str(COMPILER): _STAND_IN.read_bytes(), "empty_kernel.elf": empty_kernel()}
@@ -81,13 +86,3 @@ def installed_ttnn() -> Path:
             "of them, or use target cpu"
         )
     return Path(spec.submodule_search_locations[0]).absolute()
-
-
-def _compiler_version(sfpi: Path) -> bytes:
-    compiler = sfpi / "compiler" / "bin" / COMPILER.name
-    if not os.access(compiler, os.X_OK):
-        raise VirtualChipsError(f"{sfpi} holds no SFPI compiler (compiler/bin/{COMPILER.name})")
-    asked = subprocess.run([compiler, "--version"], capture_output=True, check=False)
-    if asked.returncode:
-        raise VirtualChipsError(f"{compiler} does not start: {asked.stderr.decode(errors='replace').strip()}")
-    return asked.stdout

@@ -37,12 +37,19 @@ _MISSING = re.compile(r"error while loading shared libraries: (\S+):")
 
 def sfpi_version(folder: Path) -> str:
     """The compiler's own version, such as 7.87.0. Raises SfpiError if it does not run or is another compiler."""
-    said = _run(folder, "--version")
+    said = introduction(folder)
     found = re.search(r"tenstorrent/sfpi:([\w.+-]+)", said)
     if found is None:
         first = (said.splitlines() or ["nothing"])[0]
         raise SfpiError(f"{folder / COMPILER} is no SFPI compiler: it calls itself {first!r}")
     return found[1]
+
+
+def introduction(folder: Path) -> str:
+    """What the compiler says to --version. Raises SfpiError if there is none or it does not run."""
+    if not (folder / COMPILER).is_file():
+        raise SfpiError(f"{folder} holds no SFPI compiler ({COMPILER})")
+    return _run(folder, "--version")
 
 
 def prove(folder: Path, scratch: Path) -> None:

@@ -100,7 +100,10 @@ def _candidates(given: Path, n_chips: int) -> Iterator[Path]:
 def _refusal(library: Path, n_chips: int) -> str | None:
     """Why this file is not the simulator of n_chips; None if it is. Asked in another process: it may end it."""
     command = [sys.executable, "-c", _COUNT_CHIPS, str(library)]
-    asked = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return f"{library} does not answer; name ttsim's libttsim.so for a Wormhole chip"
     behind_pcie = asked.returncode - 64
     if behind_pcie == CHIPS_BEHIND_PCIE[n_chips]:
         return None

@@ -77,6 +77,8 @@ def _use_virtual_chips(name: str, n_chips: int) -> None:
             return
         if settings.simulator is None:
             raise TargetError("cannot use target sim: MIXTRAL_SIMULATOR does not name a simulator (docs/silicon.md)")
+        if settings.sim_dispatch not in (None, "slow", "fast"):
+            raise TargetError(f"MIXTRAL_SIM_DISPATCH is {settings.sim_dispatch!r}; expected slow or fast")
         sfpi = settings.sfpi or find_sfpi(settings.user_cache)
         if sfpi is None:
             raise TargetError("cannot use target sim: there is no kernel compiler; scripts/get_sfpi.py fetches it")

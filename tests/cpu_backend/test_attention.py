@@ -66,6 +66,18 @@ def test_fused_update_writes_both_caches() -> None:
         assert torch.equal(get(cache).float(), expected)
 
 
+def test_two_users_in_one_tile_are_refused() -> None:
+    """ttnn takes them, and one of the two rows is lost: tokens 5 and 6 of block 1; 5 and 37 are in two tiles."""
+    mesh = open_mesh()
+    cache = ttnn.zeros([4, 1, 64, WIDTH], ttnn.bfloat16, TILE, mesh)
+    rows = put(mesh, torch.randn(1, 3, 1, WIDTH), ttnn.bfloat16, memory_config=sharded("HEIGHT", 3, 32, WIDTH))
+    update = ttnn.experimental.paged_update_cache
+    pages = counters(mesh, [[1], [0], [1]])
+    update(cache, rows, update_idxs_tensor=counters(mesh, [5, 6, 37]), page_table=pages)
+    with pytest.raises(RuntimeError, match="users 0 and 2 write to one tile of the cache: one of"):
+        update(cache, rows, update_idxs_tensor=counters(mesh, [5, 6, 6]), page_table=pages)
+
+
 def test_update_rounds_the_row_to_the_cache_dtype_and_leaves_the_rest() -> None:
     mesh = open_mesh(2)
     cache = paged(mesh, 2, 1, ttnn.bfloat8_b)

@@ -223,6 +223,24 @@ def test_refused_by_ttnn_and_here(tensors: Tensors, message: str, call: Callable
         call(tensors)
 
 
+# Legal for ttnn, but its kernels hang or read what nobody named: seen on simulated chips.
+TAKEN_BY_TTNN: list[Refused] = [
+    ("reads the whole, with block numbers from behind", lambda t: decode(t, program_config=chunks(0, 256))),
+    (
+        "with 32 candidates the kernel waits for a second tile for ever",
+        lambda t: t.sample(input_values_tensor=t(1, 1, 32, 32), input_indices_tensor=t.ints(1, 1, 32, 32)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "call"), TAKEN_BY_TTNN)
+def test_what_ttnn_takes_and_its_kernels_cannot_do_is_refused_here(
+    tensors: Tensors, message: str, call: Callable[[Tensors], Any]
+) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        call(tensors)
+
+
 def test_unknown_keywords_and_wrong_classes_name_operation_and_argument(tensors: Tensors) -> None:
     x = tensors.plain
     for names, call in (

@@ -138,12 +138,3 @@ def test_one_seed_gives_every_row_the_same_draw() -> None:
 def test_values_out_of_range(k: int, p: float) -> None:
     with pytest.raises(RuntimeError, match="must be in"):
         Sampler(open_mesh(), torch.zeros(2, 64), k, p)()
-
-
-def test_one_tile_of_candidates_is_refused() -> None:
-    """ttnn takes it, and the chip hangs."""
-    mesh = open_mesh()
-    sampler = Sampler(mesh, torch.zeros(3, 64), k=1)
-    narrow, ids = put(mesh, torch.zeros(1, 1, 3, 32), ttnn.bfloat16, TILE), counters(mesh, torch.zeros(1, 1, 3, 32))
-    with pytest.raises(RuntimeError, match="with 32 candidates the kernel waits for a second tile for ever"):
-        ttnn.sampling(narrow, ids, k=sampler.k, p=sampler.p, temp=sampler.temp)

@@ -81,6 +81,15 @@ def test_pushing_prompts_through_decode_gives_the_same_answers(run, prefill: int
     assert sum(whole[user] == pushed[user] for user in whole) >= 31
 
 
+def test_other_meshes_give_the_same_answers(run) -> None:
+    answers = [
+        blocks_of(run("--users", 2, "--max-new-tokens", 12, *options)[0])
+        for options in ((), ("--chips", 1), ("--chips", 2, "--fabric", "line"))
+    ]
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0][2] == ("What is the capital city of France?", "The capital of France is Paris.")
+
+
 def test_fewer_prompts_than_users_are_repeated(run, tmp_path: Path) -> None:
     file = tmp_path / "two.json"
     file.write_text(
@@ -156,7 +165,7 @@ MISTAKES = {
     ("--context", 40000, "--users", 1): "a context of 40000 tokens is too long; this model was made for 32768",
     ("--context", 500): "500 is no context of the original demo, so --users must be given",
     ("--precision", "best"): "precision is 'best'; expected one of performance, accuracy",
-    ("--target", "gpu"): "target is 'gpu'; expected one of cpu, mock, device",
+    ("--target", "gpu"): "target is 'gpu'; expected one of cpu, mock, sim, device",
     ("--target", "device"): "cannot use target device: the CPU backend is already imported",
     ("--prompts", "nowhere.json"): "cannot read the prompts file nowhere.json: No such file",
     ("--prefill", -1): "prefill is -1",

@@ -165,7 +165,7 @@ def test_a_real_compiler_is_used_instead(tmp_path: Path) -> None:
     sfpi, log, cache = tmp_path / "an sfpi", tmp_path / "log", tmp_path / "cache"
     compiler = sfpi / "compiler" / "bin" / stand_in.name
     compiler.parent.mkdir(parents=True)
-    version = '[ "$1" != --version ] || { echo "riscv-tt-elf-g++ 1"; exit; }'
+    version = '[ "$1" != --version ] || { echo "riscv-tt-elf-g++ (tenstorrent/sfpi:0.1[1])"; exit; }'
     compiler.write_text(f'#!/bin/sh\n{version}\necho "$*" >>{log}\nexec {stand_in} "$@"\n')
     compiler.chmod(0o755)
     assert ended(start(OPEN_A_MESH_AND_ADD, XDG_CACHE_HOME=str(cache), MIXTRAL_SFPI=str(sfpi))) == IT_RAN

@@ -14,6 +14,18 @@ REFUSALS = {
 }
 
 
+def test_the_line() -> None:
+    """The other fabric: the same calls. In a process of its own: a mesh has one fabric as long as it lives."""
+    join = (
+        "import torch, ttnn\nfrom models.mixtral8x7b.tt.mesh import Placement, open_mesh\n"
+        "with open_mesh(8, 'line') as mesh:\n"
+        "    x = mesh.put(torch.ones(8, 1, 32, 64), ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.ONE_PER_DEVICE)\n"
+        "    print(list(mesh.sum_over_devices(mesh.gather_rows(x), ttnn.L1_MEMORY_CONFIG).shape))"
+    )
+    run = subprocess.run([sys.executable, "-c", join], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.splitlines()[-1:]) == (0, ["[1, 1, 256, 64]"]), run.stderr
+
+
 @pytest.mark.parametrize("n_devices", REFUSALS)
 def test_refused(n_devices: int) -> None:
     """In a process of its own (with this one's mock): after some of these refusals ttnn opens nothing any more."""

@@ -1,8 +1,8 @@
 """What a chip's memory may hold before anything is written to it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import ttnn
@@ -40,10 +40,3 @@ def poisoned(mesh: "Mesh", pattern: int) -> Iterator[None]:
 def _filled(mesh: "Mesh", n_bytes: int, pattern: int, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
     words = torch.full((1, 1, n_bytes // (4 * _WORDS), _WORDS), pattern, dtype=torch.int32)
     return mesh.put(words, ttnn.int32, memory_config=memory_config)
-
-
-def same_bits(run: Callable[[], Any], mesh: "Mesh", pattern: int) -> tuple[Any, Any]:
-    """The results of a run in memory as it is, and in memory full of the pattern."""
-    clean = run()
-    with poisoned(mesh, pattern):
-        return clean, run()

@@ -2,8 +2,7 @@
 
 .venv/bin/python -m tests.sim.report     # out of tests/data, without a simulator
 
-`make sim` and `make sim-full` with `VERDICTS=changed` (or released) refresh the verdicts, `tests.recorded.record` the
-operations.
+`make sim VERDICTS=changed` (or released), and sim-full, refresh the verdicts; `tests.recorded.record` the operations.
 """
 
 from collections import defaultdict
@@ -96,7 +95,7 @@ def _cell(verdict: dict[str, Any] | None, reasons: dict[str, int]) -> str:
     if verdict is None:
         return "not run"
     if verdict["outcome"] == "skipped":
-        number = reasons.setdefault(verdict["reason"], len(reasons) + 1)
+        number = reasons.setdefault(verdict.get("reason", "no reason given"), len(reasons) + 1)
         return f"left out ({number})"
     return verdict["outcome"]
 

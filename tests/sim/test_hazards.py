@@ -15,6 +15,7 @@ from tests.sim.hostile import PATTERNS, poisoned
 from tests.sim.small import CONFIG, ROWS, decode, model_of, prefill, prompts_of
 from tests.tt.cases import pcc, reference
 
+pytestmark = pytest.mark.timeout(0)  # cold kernels take minutes
 EDGES = [0, 1, 30, 31, 32, 33, 62, 63, 64, 65, 126, 127, 128, 129, 191, 192, 193, 254, 255, 256, 257, 318, 319]
 SDPA_PCC = 0.9995
 

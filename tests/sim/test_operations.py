@@ -15,6 +15,7 @@ from tests.recorded.program import SMALL, record_model
 from tests.tt.cases import reference
 
 
+@pytest.mark.timeout(0)  # cold kernels take minutes
 @pytest.mark.stable_topk
 def test_the_recorded_calls_repeat(mesh: Mesh) -> None:
     made = defaultdict[str, list[RecordedCall]](list)

@@ -78,7 +78,7 @@ def _check_dtypes(operation: str, a: Tensor, b: Tensor) -> None:
         raise fail(operation, f"Mixed dtype is not supported for binary operation: {one.name} and {other.name}")
 
 
-def _binary(
+def elementwise(
     operation: str,
     torch_op: TorchBinary,
     a: Tensor,
@@ -147,8 +147,14 @@ def _rounding_of_product(a: Tensor, b: Tensor | Number) -> Rounding:
 
 def _sum(a: Tensor, b: Tensor | Number) -> TorchBinary:
     """What adds the two: the matrix unit, or for float32, integers and numbers the vector unit."""
-    on_matrix_unit = isinstance(b, Tensor) and all(t.spec.dtype in FLOATS - {DataType.FLOAT32} for t in (a, b))
-    return chip_rounding.sum_of_two if on_matrix_unit and not is_exact() else torch.add
+    narrow = FLOATS - {DataType.FLOAT32}
+    on_matrix_unit = all(isinstance(t, Tensor) and t.spec.dtype in narrow for t in (a, b))
+    return _sum_on_matrix_unit if on_matrix_unit and not is_exact() else torch.add
+
+
+def _sum_on_matrix_unit(x: Values, y: Values | Number) -> Values:
+    assert isinstance(y, torch.Tensor)
+    return chip_rounding.sum_of_two(x, y)
 
 
 def add(
@@ -167,7 +173,7 @@ def add(
     A dim of 1 is broadcast. The result's memory config is `memory_config`, else that of a sharded operand, else a's.
     `activations` apply to the result, the other two lists to the operands, all before the one rounding.
     """
-    return _binary(
+    return elementwise(
         "add",
         _sum(input_tensor_a, input_tensor_b),
         input_tensor_a,
@@ -193,7 +199,7 @@ def subtract(
     input_tensor_b_activations: Sequence[Activation] = (),
 ) -> Tensor:
     """a - b, otherwise as `add`."""
-    return _binary(
+    return elementwise(
         "subtract",
         torch.sub,
         input_tensor_a,
@@ -221,7 +227,7 @@ def multiply(
 ) -> Tensor:
     """a * b, otherwise as `add`. `fast_and_approximate_mode` is ignored."""
     check_type("multiply", "fast_and_approximate_mode", fast_and_approximate_mode, bool)
-    return _binary(
+    return elementwise(
         "multiply",
         torch.mul,
         input_tensor_a,
@@ -245,7 +251,7 @@ def add_(
     input_tensor_b_activations: Sequence[Activation] = (),
 ) -> Tensor:
     """a += b in a's memory: shape, dtype and memory config stay a's. Returns a."""
-    return _binary(
+    return elementwise(
         "add_",
         _sum(input_tensor_a, input_tensor_b),
         input_tensor_a,
@@ -266,7 +272,7 @@ def multiply_(
     input_tensor_b_activations: Sequence[Activation] = (),
 ) -> Tensor:
     """a *= b in a's memory: shape, dtype and memory config stay a's. Returns a."""
-    return _binary(
+    return elementwise(
         "multiply_",
         torch.mul,
         input_a,
@@ -277,47 +283,3 @@ def multiply_(
         input_tensor_b_activations=input_tensor_b_activations,
         rounding=_rounding_of_product(input_a, input_b),
     )
-
-
-def eq(
-    input_tensor_a: Tensor,
-    input_tensor_b: Tensor | Number,
-    *,
-    dtype: DataType | None = None,
-    memory_config: MemoryConfig | None = None,
-) -> Tensor:
-    """1 where a == b, else 0, in `dtype` or a's dtype."""
-    return _binary("eq", torch.eq, input_tensor_a, input_tensor_b, dtype=dtype, memory_config=memory_config)
-
-
-def ne(
-    input_tensor_a: Tensor,
-    input_tensor_b: Tensor | Number,
-    *,
-    dtype: DataType | None = None,
-    memory_config: MemoryConfig | None = None,
-) -> Tensor:
-    """1 where a != b, else 0, in `dtype` or a's dtype."""
-    return _binary("ne", torch.ne, input_tensor_a, input_tensor_b, dtype=dtype, memory_config=memory_config)
-
-
-def ge(
-    input_tensor_a: Tensor,
-    input_tensor_b: Tensor | Number,
-    *,
-    dtype: DataType | None = None,
-    memory_config: MemoryConfig | None = None,
-) -> Tensor:
-    """1 where a >= b, else 0, in `dtype` or a's dtype."""
-    return _binary("ge", torch.ge, input_tensor_a, input_tensor_b, dtype=dtype, memory_config=memory_config)
-
-
-def lt(
-    input_tensor_a: Tensor,
-    input_tensor_b: Tensor | Number,
-    *,
-    dtype: DataType | None = None,
-    memory_config: MemoryConfig | None = None,
-) -> Tensor:
-    """1 where a < b, else 0, in `dtype` or a's dtype."""
-    return _binary("lt", torch.lt, input_tensor_a, input_tensor_b, dtype=dtype, memory_config=memory_config)
