@@ -6,6 +6,7 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.paging import Prompt, blocks_for
+from models.mixtral8x7b.reference.model import Transformer
 from models.mixtral8x7b.tt.decode_state import NO_USER
 from models.mixtral8x7b.tt.model import Mixtral
 from tests.thresholds import MARGIN
@@ -33,6 +34,21 @@ def teacher_forced(model: Mixtral, texts: Texts) -> torch.Tensor:
         model.state.set_rows(tokens, [position if on else NO_USER for on in active])
         logits[active, position] = model.read_logits(model.decode_logits())[active]
     return logits
+
+
+def router_margins(reference: Transformer, ids_RP: torch.Tensor) -> torch.Tensor:
+    """By how much the last expert that is chosen leads the first that is not, the least of all layers, [R, P].
+
+    Where it is near zero, any rounding chooses another expert, and the logits are others.
+    """
+    seen: dict[str, torch.Tensor] = {}
+    reference(ids_RP, observe=seen.__setitem__)
+    chosen = reference.config.moe.num_experts_per_tok
+    margins = []
+    for n, layer in enumerate(reference.layers):
+        scores = layer.feed_forward.gate(seen[f"layers.{n}.ffn_norm"]).sort(-1, descending=True).values
+        margins.append(scores[..., chosen - 1] - scores[..., chosen])
+    return torch.stack(margins).amin(0)
 
 
 @dataclass(frozen=True)

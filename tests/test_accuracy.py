@@ -16,20 +16,17 @@ from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.checkpoint.tiny import tiny_checkpoint
 from models.mixtral8x7b.reference.model import Transformer
 from models.mixtral8x7b.tokenizer import Tokenizer
-from models.mixtral8x7b.tt.attention import Attention
-from models.mixtral8x7b.tt.decoder import DecoderBlock
 from models.mixtral8x7b.tt.expert import Expert
 from models.mixtral8x7b.tt.lm_head import LMHead
 from models.mixtral8x7b.tt.mesh import Mesh, open_mesh
 from models.mixtral8x7b.tt.model import Mixtral
-from models.mixtral8x7b.tt.moe import MoE
 from models.mixtral8x7b.tt.precision import PRESETS, Precision
-from models.mixtral8x7b.tt.rms_norm import RMSNorm
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from tests import tiny_texts
 from tests.teacher_forcing import agreement, teacher_forced
 from tests.thresholds import LOGITS_PCC, MODULE_PCC, TOP_1, TOP_5
-from tests.tt.cases import Placed, decode_with_cache, pcc, run_decode, run_prefill
+from tests.tt.cases import pcc, run_decode, run_prefill
+from tests.tt.modules import modules
 
 N_LAYERS = 3
 
@@ -83,26 +80,10 @@ def check(name: str, precision: Precision, ours: torch.Tensor, theirs: torch.Ten
 @pytest.mark.parametrize("layer", range(N_LAYERS))
 @pytest.mark.parametrize("run", [run_decode, run_prefill])
 def test_modules(layer: int, run: Callable, seen, weights, mesh: Mesh, precision: Precision) -> None:
-    at = f"layers.{layer}."
-    decode = run is run_decode
-
-    def stateless(module) -> Callable:
-        return module.forward_decode if decode else module.forward_prefill
-
-    def stateful(module) -> Callable:
-        placed = Placed(weights.config, mesh, 64, precision)
-        if decode:
-            return decode_with_cache(module, placed)
-        return lambda x: module.forward_prefill(x, placed.cache, placed.chunk(64))
-
-    for name, forward, given, expected in (
-        ("attention_norm", stateless(RMSNorm(weights, precision, at + "attention_norm")), "input", "attention_norm"),
-        ("attention", stateful(Attention(weights, mesh, precision, layer)), "attention_norm", "attention"),
-        ("moe", stateless(MoE(weights, mesh, precision, layer)), "ffn_norm", "feed_forward"),
-        ("decoder", stateful(DecoderBlock(weights, mesh, precision, layer)), "input", "output"),
-    ):
-        ours = run(mesh, forward, seen[at + given])
-        check(f"{at}{name} {'decode' if decode else 'prefill'}", precision, ours, seen[at + expected])
+    is_decode = run is run_decode
+    for module in modules(weights, mesh, precision, layer, 64, is_decode):
+        ours = run(mesh, module.forward, seen[module.given])
+        check(f"{module.name} {'decode' if is_decode else 'prefill'}", precision, ours, seen[module.expected])
 
 
 @pytest.mark.parametrize("layer", range(N_LAYERS))

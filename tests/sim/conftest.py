@@ -6,16 +6,16 @@ Whole models and 8 chips are in tests/sim/full and tests/sim/t3000: `make sim-fu
 out is kept in tests/data/simulated.json under this label, `released` or `changed`: docs/silicon.md is made of it.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from models.mixtral8x7b.checkpoint.tiny import tiny_checkpoint
+from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.target import chosen_target
+from tests.sim.own_process import start
 from tests.sim.verdicts import LABELS, Verdicts
 
 if TYPE_CHECKING:
@@ -67,14 +67,15 @@ def mesh(pytestconfig: pytest.Config) -> Iterator["Mesh"]:
 
 
 @pytest.fixture(scope="session")
+def repacked() -> Path:
+    """The trained tiny instruct checkpoint."""
+    return tiny_checkpoint("instruct", Settings.from_environment().user_cache)
+
+
+@pytest.fixture(scope="session")
 def has_stable_topk(pytestconfig: pytest.Config) -> bool:
     """Asked in another process, because a refusal ends it."""
-    n_chips = pytestconfig.getoption("--chips") or 8
-    own = ("TT_METAL_", "TTNN_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    repository = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-c", _PROBE.format(n_chips)]
-    asked = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    asked = start(["-c", _PROBE.format(pytestconfig.getoption("--chips") or 8)])
     if asked.returncode and "the simulator gave up during ttnn.topk" not in asked.stderr:
         pytest.fail(f"the simulator does not work here: {asked.stderr[-2000:]}", pytrace=False)
     return asked.returncode == 0

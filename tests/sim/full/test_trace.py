@@ -1,12 +1,8 @@
 """A recorded step on a simulated chip. Traces need fast dispatch, and so a process of their own."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from tests.sim.on_cpu import REPOSITORY
+from tests.sim.own_process import run
 
 _STEPS = """
 from models.mixtral8x7b.target import can_trace, use_target
@@ -45,9 +41,4 @@ print("same")
 @pytest.mark.timeout(0)
 def test_traced_equals_eager() -> None:
     """600 s: a plain step, a recorded one and replays give the ids of eager steps, after new inputs too."""
-    own = ("TT_METAL_", "TTNN_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    environment["MIXTRAL_SIM_DISPATCH"] = "fast"
-    command = [sys.executable, "-c", _STEPS]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout[-5:]) == (0, "same\n"), done.stderr[-3000:]
+    assert run(["-c", _STEPS], MIXTRAL_SIM_DISPATCH="fast").endswith("same\n")

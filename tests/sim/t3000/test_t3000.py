@@ -8,11 +8,9 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
-from models.mixtral8x7b.checkpoint.tiny import tiny_checkpoint
 from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.reference.model import Transformer
 from models.mixtral8x7b.sampling import GREEDY
-from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.tokenizer import Tokenizer
 from models.mixtral8x7b.tt.decode_state import NO_USER
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
@@ -20,17 +18,11 @@ from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PERFORMANCE
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from tests import tiny_texts
-from tests.sim.on_cpu import cpu_stories_logits, stories_logits
-from tests.teacher_forcing import agreement
+from tests.sim.stories import stories_agreement
 from tests.tt.cases import pcc
 
 pytestmark = pytest.mark.timeout(0)
 ROWS = 32
-
-
-@pytest.fixture(scope="module")
-def repacked() -> Path:
-    return tiny_checkpoint("instruct", Settings.from_environment().user_cache)
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +57,7 @@ def test_the_joins_of_whole_numbers(mesh: Mesh) -> None:
 @pytest.mark.stable_topk
 def test_stories(mesh: Mesh, repacked: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """150 s: 32 stories x 3 positions, decoded, against the float32 reference and the CPU backend on 8 chips."""
-    ours = stories_logits(mesh, "performance", 3)
-    texts = tiny_texts.stories(Tokenizer(repacked), 3)
-    found = agreement(ours, texts.counted(Transformer.from_repacked(repacked)(texts.padded())))
-    record_property("against the reference", str(found))
-    beside = agreement(ours, cpu_stories_logits(8, "performance", 3, tmp_path / "logits"))
-    record_property("against the CPU backend", str(beside))
-    assert found.pcc > 0.9995
-    assert found.top_1_decided == found.top_5 == 1.0
+    stories_agreement(mesh, repacked, "performance", 3, tmp_path, record_property)
 
 
 @pytest.mark.stable_topk
