@@ -1,4 +1,4 @@
-"""What the CPU backend refuses as ttnn would (tests/cpu_backend/test_refusals.py), the real ttnn does refuse."""
+"""What the CPU backend refuses as ttnn would (tests/cpu_backend/refused.py), the real ttnn does refuse."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,7 +8,7 @@ import ttnn
 
 from tests.mock.on_the_real_ttnn import imported
 
-TABLE = imported("test_refusals").REFUSED_BY_TTNN
+TABLE = imported("refused").REFUSED_BY_TTNN
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_the_real_library_refuses_too(tensors: Any, message: str, call: Callable
         call(tensors)
 
 
-@pytest.mark.parametrize("call", [call for _, call in imported("test_refusals").TAKEN_BY_TTNN])
+@pytest.mark.parametrize("call", [call for _, call in imported("refused").TAKEN_BY_TTNN])
 def test_the_real_library_takes_what_its_kernels_cannot_do(tensors: Any, call: Callable[[Any], Any]) -> None:
     """When one of these is refused at last, the CPU backend's refusal can go into the other table."""
     call(tensors)

@@ -33,7 +33,7 @@ def clean(mesh: Mesh) -> torch.Tensor:
     return run(mesh)
 
 
-@pytest.mark.stable_topk
+@pytest.mark.router_and_sampler
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_what_was_in_memory_changes_nothing(mesh: Mesh, clean: torch.Tensor, pattern: str) -> None:
     """60 s each: every byte of DRAM and L1 that the model will get holds the pattern."""
@@ -41,13 +41,13 @@ def test_what_was_in_memory_changes_nothing(mesh: Mesh, clean: torch.Tensor, pat
         assert torch.equal(run(mesh), clean)
 
 
-@pytest.mark.stable_topk
+@pytest.mark.router_and_sampler
 def test_a_program_repeats_after_others(mesh: Mesh, clean: torch.Tensor) -> None:
     """60 s: the same bits after everything else that ran in this process."""
     assert torch.equal(run(mesh), clean)
 
 
-@pytest.mark.stable_topk
+@pytest.mark.router_and_sampler
 def test_the_logits_are_the_references(mesh: Mesh, clean: torch.Tensor) -> None:
     model = reference(CONFIG)
     for user, (prompt, token) in enumerate(zip(prompts_of([45, 140]), [3, 7], strict=True)):
@@ -144,7 +144,7 @@ def test_zeros_are_a_fill_and_no_product(mesh: Mesh) -> None:
             assert not mesh.read_replicated(pool).any()
 
 
-@pytest.mark.stable_topk
+@pytest.mark.router_and_sampler
 def test_greedy_ids_are_the_argmax(mesh: Mesh) -> None:
     """15 s: 32 users, logits with many ties; of equal ones the lowest id."""
     sampler, width = Sampler(CONFIG.vocab_size, mesh), CONFIG.vocab_size // mesh.n_devices
@@ -155,7 +155,7 @@ def test_greedy_ids_are_the_argmax(mesh: Mesh) -> None:
     assert draws(mesh, sampler, logits, 1) == [logits.float().argmax(-1).tolist()]
 
 
-@pytest.mark.stable_topk
+@pytest.mark.router_and_sampler
 def test_seeds_decide_the_draws(mesh: Mesh) -> None:
     """30 s: the same seed draws the same in a row, another seed differs, nothing outside of top-k is ever drawn."""
     sampler = Sampler(CONFIG.vocab_size, mesh)

@@ -16,7 +16,7 @@ from tests.tt.cases import reference
 
 
 @pytest.mark.timeout(0)  # cold kernels take minutes
-@pytest.mark.stable_topk
+@pytest.mark.router_and_sampler
 def test_the_recorded_calls_repeat(mesh: Mesh) -> None:
     made = defaultdict[str, list[RecordedCall]](list)
     for call in record_model(ttnn, mesh, reference(SMALL), "performance"):

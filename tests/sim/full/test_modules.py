@@ -17,7 +17,7 @@ from tests.thresholds import MODULE_PCC
 from tests.tt.cases import pcc, run_decode, run_prefill
 from tests.tt.modules import modules
 
-pytestmark = [pytest.mark.stable_topk, pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.router_and_sampler, pytest.mark.timeout(0)]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -37,7 +37,7 @@ print("same")
 """
 
 
-@pytest.mark.stable_topk
+@pytest.mark.router_and_sampler
 @pytest.mark.timeout(0)
 def test_traced_equals_eager() -> None:
     """600 s: a plain step, a recorded one and replays give the ids of eager steps, after new inputs too."""

@@ -23,7 +23,7 @@ from tests.teacher_forcing import router_margins
 from tests.thresholds import ROUTER_MARGIN
 from tests.tt.cases import pcc, random_ids, reference
 
-pytestmark = [pytest.mark.stable_topk, pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.router_and_sampler, pytest.mark.timeout(0)]
 POSITIONS = 8  # of 32 stories
 
 

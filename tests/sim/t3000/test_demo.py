@@ -7,7 +7,7 @@ import pytest
 from tests.sim.own_process import run
 
 
-@pytest.mark.stable_topk
+@pytest.mark.router_and_sampler
 @pytest.mark.timeout(0)
 def test_the_demo_replays_its_step() -> None:
     """300 s: three users, prompts pushed through decode, 8 new tokens each: letter for letter as on the CPU backend."""

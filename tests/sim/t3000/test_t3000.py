@@ -21,7 +21,7 @@ from tests import tiny_texts
 from tests.sim.stories import stories_agreement
 from tests.tt.cases import pcc
 
-pytestmark = pytest.mark.timeout(0)
+pytestmark = [pytest.mark.router_and_sampler, pytest.mark.timeout(0)]
 ROWS = 32
 
 
@@ -54,13 +54,11 @@ def test_the_joins_of_whole_numbers(mesh: Mesh) -> None:
         assert torch.equal(part[0], tall.sum(0)[:, 32 * chip : 32 * chip + 32])
 
 
-@pytest.mark.stable_topk
 def test_stories(mesh: Mesh, repacked: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """150 s: 32 stories x 3 positions, decoded, against the float32 reference and the CPU backend on 8 chips."""
     stories_agreement(mesh, repacked, "performance", 3, tmp_path, record_property)
 
 
-@pytest.mark.stable_topk
 def test_greedy_ids_are_the_argmax_on_every_chip(model: Mixtral, repacked: Path) -> None:
     """150 s: three steps of 32 users, without a trace: ids and positions are alike on all chips."""
     texts = tiny_texts.stories(Tokenizer(repacked), 2)
@@ -79,7 +77,6 @@ def test_greedy_ids_are_the_argmax_on_every_chip(model: Mixtral, repacked: Path)
             assert positions.flatten().int().tolist() == [position] * ROWS
 
 
-@pytest.mark.stable_topk
 def test_prefill_and_a_step(model: Mixtral, repacked: Path, record_property: Callable[[str, object], None]) -> None:
     """400 s: a prompt of 45 tokens, and the next one decoded, against the float32 reference."""
     ids = tiny_texts.stories(Tokenizer(repacked), 46).rows[0]
