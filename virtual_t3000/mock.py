@@ -14,7 +14,7 @@ def prepare_mock(folder: Path, sfpi: Path | None = None) -> dict[str, str]:
     `sfpi`: a real SFPI compiler (the folder that holds compiler/bin/), which then really compiles every kernel.
     This process's log folder is removed when it ends. Raises VirtualChipsError where the mock cannot run.
     """
-    refuse_foreign_variables()
+    refuse_foreign_variables("TT_METAL_SIMULATOR")
     root = make_root(folder, sfpi)
     logs = root / "logs" / str(os.getpid())
     atexit.register(_remove, logs, os.getpid())

@@ -27,8 +27,8 @@ find_spec = PathFinder.find_spec  # looks on disk only: in this process `ttnn` m
 
 # They name other chips, or change what is built; ttnn would listen to them beside ours.
 _FOREIGN = (
-    *("TT_METAL_MOCK_CLUSTER_DESC_PATH", "TT_METAL_SIMULATOR", "TT_METAL_VISIBLE_DEVICES", "TT_VISIBLE_DEVICES"),
-    *("TT_MESH_GRAPH_DESC_PATH", "TT_MESH_ID", "TT_MESH_HOST_RANK", "TT_METAL_WATCHER", "TT_METAL_FORCE_JIT_COMPILE"),
+    *("TT_METAL_VISIBLE_DEVICES", "TT_VISIBLE_DEVICES", "TT_MESH_GRAPH_DESC_PATH", "TT_MESH_ID", "TT_MESH_HOST_RANK"),
+    *("TT_METAL_WATCHER", "TT_METAL_FORCE_JIT_COMPILE"),
 )
 COMPILER = Path("runtime/sfpi") / sfpi_probe.COMPILER
 _STAND_IN = Path(__file__).with_name("stand_in_compiler.sh")
@@ -69,9 +69,10 @@ def variables_of(root: Path, logs: Path) -> dict[str, str]:
     }
 
 
-def refuse_foreign_variables() -> None:
-    """Raises VirtualChipsError if the environment already tells ttnn about chips."""
-    foreign = [name for name in _FOREIGN if name in os.environ]
+def refuse_foreign_variables(other: str) -> None:
+    """Raises VirtualChipsError if the environment already tells ttnn about chips. `other`: the variable of the other
+    kind of virtual chips; one's own may be inherited."""
+    foreign = [name for name in (other, *_FOREIGN) if name in os.environ]
     if foreign:
         raise VirtualChipsError(f"{' and '.join(foreign)} would change which chips there are; unset it")
 

@@ -54,7 +54,7 @@ def prepare_simulator(
     From now on a process of its own watches this one: if the simulator ends it, it says so in one sentence with the
     operation that was running. Raises VirtualChipsError.
     """
-    refuse_foreign_variables()
+    refuse_foreign_variables("TT_METAL_MOCK_CLUSTER_DESC_PATH")
     wheel = installed_ttnn()
     if version("ttnn") != TTNN:
         raise VirtualChipsError(f"ttnn {version('ttnn')} is installed; the simulator was seen to work with {TTNN} only")
