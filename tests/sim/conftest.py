@@ -8,6 +8,7 @@ out is kept in tests/data/simulated.json under this label, `released` or `change
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "router_and_sampler: needs a simulator that runs the kernels of both")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leaves a test out before its fixtures are made: they would end this process where the simulator gives up."""
+    if item.get_closest_marker("router_and_sampler"):
+        refusal = _refusal(item.config.getoption("--chips") or 8)
+        if refusal is not None:
+            pytest.skip(f"this simulator gives up {refusal}")
+
+
+@cache
+def _refusal(n_chips: int) -> str | None:
+    """What of the router and the sampler this simulator does not run. In another process, which a refusal ends."""
+    asked = start(["-c", _PROBE.format(n_chips)])
+    if asked.returncode == 0:
+        return None
+    gave_up = _GAVE_UP.search(asked.stderr)
+    if gave_up is None:
+        pytest.fail(f"the simulator does not work here: {asked.stderr[-2000:]}", pytrace=False)
+    return gave_up[1]
+
+
 def _is_sim(config: pytest.Config) -> bool:
     return chosen_target(config.getoption("--target")) == "sim"
 
@@ -82,23 +104,3 @@ def mesh(pytestconfig: pytest.Config) -> Iterator["Mesh"]:
 def repacked() -> Path:
     """The trained tiny instruct checkpoint."""
     return tiny_checkpoint("instruct", Settings.from_environment().user_cache)
-
-
-@pytest.fixture(scope="session")
-def refusal(pytestconfig: pytest.Config) -> str | None:
-    """What of the router and the sampler this simulator does not run. In another process, which a refusal ends."""
-    asked = start(["-c", _PROBE.format(pytestconfig.getoption("--chips") or 8)])
-    if asked.returncode == 0:
-        return None
-    gave_up = _GAVE_UP.search(asked.stderr)
-    if gave_up is None:
-        pytest.fail(f"the simulator does not work here: {asked.stderr[-2000:]}", pytrace=False)
-    return gave_up[1]
-
-
-@pytest.fixture(autouse=True)
-def _left_out(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("router_and_sampler"):
-        refusal = request.getfixturevalue("refusal")
-        if refusal is not None:
-            pytest.skip(f"this simulator gives up {refusal}")

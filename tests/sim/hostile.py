@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # 32-bit words: as bf16 pairs nan, infinity and 3e38 of both signs, as bfp8 bytes of sign without magnitude (0x80, which
 # the matrix unit reads as -2^128) under exponents of 255
 PATTERNS = {
-    "nan": 0x7FC17FC1,
+    "nan": 0x7FFF7FFF,
     "infinity": 0xFF807F80 - (1 << 32),
     "huge": 0xFF617F61 - (1 << 32),
     "minus_zero_of_bfp8": 0x80808080 - (1 << 32),

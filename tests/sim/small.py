@@ -23,10 +23,10 @@ def model_of(
     return Mixtral(weights_of(reference(CONFIG), mesh), mesh, preset(precision), n_blocks, context, pass_tokens)
 
 
-def prompts_of(lengths: list[int]) -> list[Prompt]:
+def prompts_of(lengths: list[int], first_block: int = 0) -> list[Prompt]:
     """Random prompts, their blocks dealt out from the last to the first."""
     ids = random_ids(CONFIG, len(lengths), max(lengths), seed=11).tolist()
-    free = list(range(sum(blocks_for(length + 8) for length in lengths)))
+    free = list(range(first_block, first_block + sum(blocks_for(length + 8) for length in lengths)))
     return [
         Prompt(row, ids[row][:length], [free.pop() for _ in range(blocks_for(length + 8))])
         for row, length in enumerate(lengths)

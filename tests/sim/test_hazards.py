@@ -4,6 +4,7 @@ import pytest
 import torch
 import ttnn
 
+from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.sampling import GREEDY, SamplingParams
 from models.mixtral8x7b.tt.decode_state import table_width
 from models.mixtral8x7b.tt.kv_cache import KVCache
@@ -17,15 +18,24 @@ from tests.tt.cases import pcc, reference
 
 pytestmark = pytest.mark.timeout(0)  # cold kernels take minutes
 EDGES = [0, 1, 30, 31, 32, 33, 62, 63, 64, 65, 126, 127, 128, 129, 191, 192, 193, 254, 255, 256, 257, 318, 319]
+VOCABULARY = 1024  # wide enough that top-k is shared out over cores
 SDPA_PCC = 0.9995
 
 
+NEWCOMER = Prompt(2, [], [1])  # decodes its first token in a block that nothing was ever written to
+
+
 def run(mesh: Mesh) -> torch.Tensor:
-    """A small model from nothing: two prompts prefilled, one of them in chunks, then two steps. [2, steps, vocab]."""
-    prompts = prompts_of([45, 140])
-    model = model_of(mesh, n_blocks=4, context=256)
+    """A small model from nothing: two prompts prefilled, one of them in chunks, then a step of these and of a newcomer.
+
+    [2, 3 users, vocab]; of the newcomer both are its first token's. Block 0, at which the page table points where a
+    user has no block, is nobody's.
+    """
+    prompts = prompts_of([45, 140], first_block=2)
+    model = model_of(mesh, n_blocks=6, context=256)
     first = prefill(model, prompts)
-    return torch.stack((first, decode(model, prompts, [3, 7])))
+    after = decode(model, [*prompts, NEWCOMER], [3, 7, 11])
+    return torch.stack((torch.cat((first, after[2:])), after))
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +60,9 @@ def test_a_program_repeats_after_others(mesh: Mesh, clean: torch.Tensor) -> None
 @pytest.mark.router_and_sampler
 def test_the_logits_are_the_references(mesh: Mesh, clean: torch.Tensor) -> None:
     model = reference(CONFIG)
-    for user, (prompt, token) in enumerate(zip(prompts_of([45, 140]), [3, 7], strict=True)):
+    for user, (prompt, token) in enumerate(zip([*prompts_of([45, 140]), NEWCOMER], [3, 7, 11], strict=True)):
         expected = model(torch.tensor([[*prompt.ids, token]]))[0, -2:]
-        assert pcc(clean[:, user], expected) > 0.999
+        assert pcc(clean[:, user], expected.expand(2, -1)) > 0.999
 
 
 def test_decode_attention_at_every_edge(mesh: Mesh) -> None:
@@ -147,9 +157,8 @@ def test_zeros_are_a_fill_and_no_product(mesh: Mesh) -> None:
 @pytest.mark.router_and_sampler
 def test_greedy_ids_are_the_argmax(mesh: Mesh) -> None:
     """15 s: 32 users, logits with many ties; of equal ones the lowest id."""
-    sampler, width = Sampler(CONFIG.vocab_size, mesh), CONFIG.vocab_size // mesh.n_devices
-    logits = torch.randn(ROWS, CONFIG.vocab_size, generator=torch.Generator().manual_seed(4)).mul(4).round().bfloat16()
-    assert width * mesh.n_devices == CONFIG.vocab_size
+    sampler = Sampler(VOCABULARY, mesh)
+    logits = torch.randn(ROWS, VOCABULARY, generator=torch.Generator().manual_seed(4)).round().bfloat16()
     sampler.set([GREEDY] * ROWS)
     sampler.seed([0] * ROWS)
     assert draws(mesh, sampler, logits, 1) == [logits.float().argmax(-1).tolist()]
@@ -158,9 +167,9 @@ def test_greedy_ids_are_the_argmax(mesh: Mesh) -> None:
 @pytest.mark.router_and_sampler
 def test_seeds_decide_the_draws(mesh: Mesh) -> None:
     """30 s: the same seed draws the same in a row, another seed differs, nothing outside of top-k is ever drawn."""
-    sampler = Sampler(CONFIG.vocab_size, mesh)
-    logits = torch.randn(1, CONFIG.vocab_size, generator=torch.Generator().manual_seed(6)).expand(ROWS, -1).bfloat16()
-    sampler.set([SamplingParams(temperature=1.0, top_k=16)] * ROWS)
+    sampler = Sampler(VOCABULARY, mesh)
+    logits = torch.randn(1, VOCABULARY, generator=torch.Generator().manual_seed(6)).expand(ROWS, -1).bfloat16()
+    sampler.set([SamplingParams(temperature=2.0, top_k=16)] * ROWS)
     kept = set(logits[0].float().topk(16).indices.tolist())
     sampler.seed([5] * ROWS)
     once = draws(mesh, sampler, logits, 4)

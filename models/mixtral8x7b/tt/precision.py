@@ -52,7 +52,7 @@ PERFORMANCE = Precision(
     expert_activations=ttnn.bfloat8_b,
     kv_cache=ttnn.bfloat8_b,
     attention=HIFI2_FP32,
-    lm_head=HIFI2_FP32,
+    lm_head=HIFI3_FP32,
     experts=HIFI2_FP32,
 )
 ACCURACY = Precision(
