@@ -30,7 +30,6 @@ def start_witness(folder: Path) -> Path:
     """Starts the witness of this process; returns the folder of logs, which is removed in the end unless it died."""
     logs = folder / str(os.getpid())
     logs.mkdir(parents=True, exist_ok=True)
-    (logs / _OPERATION).write_bytes(bytes(_LONGEST_NAME))
     _redirect_c_output(logs / _LOG)
     ours, _ = (
         os.pipe()
@@ -42,10 +41,12 @@ def start_witness(folder: Path) -> Path:
 
 
 def note_operations() -> None:
-    """Imports ttnn and has it write down the name of every operation before it runs."""
+    """Imports ttnn and has it write down the name of every operation before it runs, in TT_METAL_LOGS_PATH."""
     operation = importlib.import_module("ttnn.decorators").FastOperation
-
-    with (Path(os.environ["TT_METAL_LOGS_PATH"]) / _OPERATION).open("r+b") as file:
+    path = Path(os.environ["TT_METAL_LOGS_PATH"]) / _OPERATION
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(_LONGEST_NAME))
+    with path.open("r+b") as file:
         note = mmap.mmap(file.fileno(), _LONGEST_NAME)
     call: Callable[..., Any] = operation.__call__
 
@@ -56,6 +57,14 @@ def note_operations() -> None:
         return call(self, *args, **kwargs)
 
     operation.__call__ = noted_call
+
+
+def last_operation(logs: Path) -> str:
+    """The name of the operation that was called last; empty before the first."""
+    try:
+        return (logs / _OPERATION).read_bytes().rstrip(b"\0").decode(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _redirect_c_output(log: Path) -> None:
@@ -73,7 +82,7 @@ def _sentence(logs: Path) -> str | None:
     if not deaths:
         return None
     category, where = deaths[-1]
-    operation = (logs / _OPERATION).read_bytes().rstrip(b"\0").decode(errors="replace")
+    operation = last_operation(logs)
     during = f"during {operation}" if operation else "before the first operation"
     return f"the simulator gave up {during}: {category}: {where} (its log: {logs / _LOG})"
 

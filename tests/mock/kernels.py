@@ -21,6 +21,7 @@ from typing import Any
 from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.target import TargetError, use_target
 from virtual_t3000.sfpi import find_sfpi, sfpi_version
+from virtual_t3000.witness import last_operation, note_operations
 
 # Bytes that a kernel's code may take on a Wormhole: NCRISC runs from an instruction memory of its own (dev_mem_map.h of
 # the wheel); what runs on one core at a time must fit into ttnn's kernel configuration buffer together.
@@ -44,6 +45,7 @@ def main() -> None:
         use_target("mock")
     except TargetError as error:
         sys.exit(f"kernels: {error}")
+    note_operations()
     cache = Path(os.environ["TT_METAL_CACHE"])
     print(f"compiling with SFPI {sfpi_version(sfpi)} into {cache}", flush=True)
     started, before = time.perf_counter(), set(kernels(cache))
@@ -74,7 +76,9 @@ def compile_all() -> None:
                 try:
                     run()
                 except RuntimeError as error:
-                    sys.exit(f"kernels: {name}, {what}: {error}")
+                    operation = last_operation(Path(os.environ["TT_METAL_LOGS_PATH"]))
+                    said = str(error).partition("backtrace:")[0].strip()
+                    sys.exit(f"kernels: {operation} in {name}, {what}: {said}")
                 print(f"{name}, {what}: {time.perf_counter() - started:.0f} s", flush=True)
 
 

@@ -20,7 +20,7 @@ PATTERNS = {
     "all_ones": -1,
 }
 DRAM_BYTES = 96 << 20  # of a chip: more than the small models take
-L1_BYTES_PER_CORE = 1 << 20
+L1_BYTES_PER_CORE = 5 << 18  # of 1.4 MB that tensors and buffers may have
 CORES = 64
 _WORDS = 1024  # in a row, which is a page
 

@@ -17,7 +17,7 @@ from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PERFORMANCE, PRESETS
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from tests import tiny_texts
-from tests.sim.small import CONFIG, ROWS, model_of
+from tests.sim.small import CONFIG, ROWS, model_of, prefill, prompts_of
 from tests.sim.stories import stories_agreement
 from tests.teacher_forcing import router_margins
 from tests.thresholds import ROUTER_MARGIN
@@ -107,3 +107,20 @@ def test_64_steps(mesh: Mesh, record_property: Callable[[str, object], None]) ->
         worst = min(worst, pcc(ours[rows], expected[rows, position]))
     record_property("the worst step", f"PCC {worst:.5f}")
     assert worst > 0.999
+
+
+def test_prefill_at_every_edge(mesh: Mesh, record_property: Callable[[str, object], None]) -> None:
+    """200 s: a small model, lengths around tiles, blocks and passes, in passes of 128 and of 256 with their chunks."""
+    prompts = prompts_of([31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 300])
+    n_blocks = sum(len(prompt.blocks) for prompt in prompts)
+    whole = reference(CONFIG)
+    for pass_tokens in (128, 256):
+        ours = prefill(model_of(mesh, n_blocks, context=320, pass_tokens=pass_tokens), prompts)
+        compared = []
+        for prompt in prompts:
+            ids = torch.tensor([prompt.ids])
+            if router_margins(whole, ids)[0, -1] > ROUTER_MARGIN:
+                compared.append(pcc(ours[prompt.row], whole(ids)[0, -1]))
+        record_property(f"passes of {pass_tokens}", f"{len(compared)} prompts, the worst PCC {min(compared):.5f}")
+        assert len(compared) > 10
+        assert min(compared) > 0.999
