@@ -97,3 +97,14 @@ def test_a_context_beyond_the_model_is_refused() -> None:
         pytest.raises(ConfigError, match="5000 tokens is too long; .* made for 4096"),
     ):
         build(mesh, 1, 5000)
+
+
+@pytest.mark.parametrize("max_pass_tokens", [128, 256, 1024])
+def test_a_context_that_ends_inside_a_pass(max_pass_tokens: int) -> None:
+    """The model reaches 320 positions, the padded pass further: its padding has a place in the rotary tables too."""
+    config = sliceable_config(max_seq_len=320)
+    ids = random_ids(config, 1, 320)
+    with exact_mesh(1) as mesh:
+        model = build(mesh, 1, 320, config=config, max_pass_tokens=max_pass_tokens)
+        logits = model.read_logits(model.prefill([Prompt(0, ids[0].tolist(), range(5))]))[0]
+    assert_equal(logits, reference(config)(ids)[0, -1])

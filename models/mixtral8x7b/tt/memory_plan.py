@@ -16,6 +16,7 @@ from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE, tiles
 from models.mixtral8x7b.tt.mesh import TRACE_REGION_BYTES
 from models.mixtral8x7b.tt.precision import Precision
 from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, bucket
+from models.mixtral8x7b.tt.rope import table_length
 from models.mixtral8x7b.tt.router import padded_experts
 
 BANKS = 12
@@ -76,7 +77,7 @@ class MemoryPlan:
             "norms": (2 * c.n_layers + 1) * row_major(c.dim // TILE, 2 * TILE),
             "embedding": row_major(c.vocab_size, 2 * c.dim),
             "LM head": over_banks(c.dim, c.vocab_size // n, p.lm_head_weights),
-            "rotary tables": 2 * row_major(c.max_seq_len, 2 * c.head_dim) + tiled(TILE, TILE, bf16),
+            "rotary tables": 2 * row_major(table_length(c.max_seq_len), 2 * c.head_dim) + tiled(TILE, TILE, bf16),
         }
 
     def decode_state(self) -> int:

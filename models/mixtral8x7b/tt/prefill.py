@@ -7,13 +7,12 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.paging import KV_BLOCK, Prompt
-from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS, LARGE_BUCKET, TILE
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.rope import Rope
 from models.mixtral8x7b.tt.steps import PrefillChunk
 
 SMALL_BUCKETS = (128, 256, 512)  # few lengths, so few programs; above them multiples of LARGE_BUCKET
-LARGE_BUCKET = 1024
 MAX_PASS_TOKENS = 16384  # tokens of all users together in one pass; activations take 0.64 GB of a chip at full size
 SKIP = -1  # entry of a fill table for positions beyond a user's blocks: keys and values of padding are thrown away
 

@@ -11,7 +11,7 @@ import ttnn
 
 from models.mixtral8x7b.config import MixtralConfig
 from models.mixtral8x7b.reference.rope import rope_tables
-from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE, one_row_per_core
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS, LARGE_BUCKET, TILE, one_row_per_core
 from models.mixtral8x7b.tt.mesh import Mesh
 
 ROPE_ROWS = 2 * DECODE_ROWS  # in decode query and key heads are turned together: 32 rows for each
@@ -32,10 +32,10 @@ class Rotation:
 
 
 class Rope:
-    """Tables [1, 1, max_seq_len, head_dim] bf16, whole on every chip [16.8 MB for both at 32k]."""
+    """Tables [1, 1, table_length, head_dim] bf16, whole on every chip [16.8 MB for both at 32k]."""
 
     def __init__(self, config: MixtralConfig, mesh: Mesh) -> None:
-        cos_SP, sin_SP = rope_tables(config.head_dim, config.max_seq_len, config.rope_theta)
+        cos_SP, sin_SP = rope_tables(config.head_dim, table_length(config.max_seq_len), config.rope_theta)
         self._head_dim = config.head_dim
         self._cos_SK = mesh.put(cos_SP.repeat_interleave(2, dim=-1)[None, None], ttnn.bfloat16)
         self._sin_SK = mesh.put(sin_SP.repeat_interleave(2, dim=-1)[None, None], ttnn.bfloat16)
@@ -71,6 +71,11 @@ class Rope:
         tiled = ttnn.to_layout(part, ttnn.TILE_LAYOUT)
         ttnn.deallocate(part)
         return tiled
+
+
+def table_length(max_seq_len: int) -> int:
+    """Positions in a table: a prefill pass is padded, and turns its padding too."""
+    return -(-max_seq_len // LARGE_BUCKET) * LARGE_BUCKET
 
 
 def _swap_matrix() -> torch.Tensor:
