@@ -10,12 +10,13 @@ import ttnn
 from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.reference.model import Transformer
-from models.mixtral8x7b.sampling import GREEDY
+from models.mixtral8x7b.sampling import GREEDY, SamplingParams
 from models.mixtral8x7b.tokenizer import Tokenizer
 from models.mixtral8x7b.tt.decode_state import NO_USER
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PERFORMANCE
+from models.mixtral8x7b.tt.sampler import Sampler
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from tests import tiny_texts
 from tests.sim.stories import stories_agreement
@@ -75,6 +76,23 @@ def test_greedy_ids_are_the_argmax_on_every_chip(model: Mixtral, repacked: Path)
         for ids, positions in zip(on_every_chip(model.state.tokens), on_every_chip(model.state.positions), strict=True):
             assert ids.flatten().int().tolist() == expected
             assert positions.flatten().int().tolist() == [position] * ROWS
+
+
+def test_sampled_ids_are_alike_on_every_chip(mesh: Mesh) -> None:
+    """10 s: each chip draws for itself; 32 rows of different seeds, four draws in a row."""
+    sampler, ids = Sampler(1024, mesh), mesh.put(torch.zeros(1, 1, 1, ROWS, dtype=torch.int32), ttnn.uint32)
+    sampler.set([SamplingParams(temperature=2.0, top_k=32)] * ROWS)
+    sampler.seed(list(range(ROWS)))
+    logits = torch.randn(1, 1, ROWS, 1024, generator=torch.Generator().manual_seed(3))
+    best = logits.argmax(-1).flatten()
+    for _ in range(4):
+        on_chips = mesh.put(
+            logits, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.SPLIT_COLUMNS, memory_config=ttnn.L1_MEMORY_CONFIG
+        )
+        sampler.forward(on_chips, ids)
+        first, *others = (part.flatten().int() for part in on_every_chip(ids))
+        assert all(torch.equal(part, first) for part in others)
+        assert (first != best).any(), "drawn, not greedy"
 
 
 def test_prefill_and_a_step(model: Mixtral, repacked: Path, record_property: Callable[[str, object], None]) -> None:
