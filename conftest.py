@@ -3,6 +3,7 @@
 import atexit
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    capture = config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():  # what `sim` starts here must find the true stderr
+    capture = config.pluginmanager.getplugin("capturemanager")  # none with -p no:capture
+    with capture.global_and_fixture_disabled() if capture else nullcontext():  # `sim` starts what needs the true stderr
         try:
             use_target(chosen_target(config.getoption("--target")), config.getoption("--chips") or T3000_CHIPS)
         except TargetError as error:

@@ -23,10 +23,7 @@ from virtual_t3000.runtime_root import installed_ttnn, make_root, refuse_foreign
 from virtual_t3000.witness import start_witness
 
 TTNN = "0.81.1"  # another one's kernels and driver were never seen to work with the simulator
-CHIPS_BEHIND_PCIE = {
-    1: 1,
-    8: 4,
-}  # of the simulators for these numbers of chips: half of a T3000 hangs behind the others
+CHIPS_BEHIND_PCIE = {1: 1, 8: 4}  # by the number of chips: half of a T3000 hangs behind the other half
 # a build of ttsim's sources, a release's file, or whatever the folder holds
 _NAMES = {
     1: ("release_wh/libttsim.so", "libttsim_wh.so", "libttsim.so"),

@@ -31,9 +31,7 @@ def start_witness(folder: Path) -> Path:
     logs = folder / str(os.getpid())
     logs.mkdir(parents=True, exist_ok=True)
     _redirect_c_output(logs / _LOG)
-    ours, _ = (
-        os.pipe()
-    )  # nobody writes: the witness reads the end, when this process is gone and with it the other side
+    ours, _ = os.pipe()  # nobody writes: the witness reads the end, when this process is gone
     command = [sys.executable, str(Path(__file__)), str(ours), str(logs)]
     subprocess.Popen(command, pass_fds=(ours,), start_new_session=True)
     os.close(ours)

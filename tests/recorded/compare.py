@@ -31,12 +31,14 @@ class Difference:
 
 
 def difference(ours: list[Recorded], theirs: list[Recorded]) -> Difference:
-    """Of all the tensors of two results together. Raises AssertionError if their specs differ."""
+    """Of all the tensors of two results together. Raises AssertionError if their specs or their masks differ."""
     for a, b in zip(ours, theirs, strict=True):
         assert (a.shape, a.dtype, a.layout) == (b.shape, b.dtype, b.layout)
     theirs_too = [(as_torch(b), DataType[b.dtype]) for b in theirs]
     pairs = [(as_torch(a).expand_as(b), b, dtype) for a, (b, dtype) in zip(ours, theirs_too, strict=True)]
-    seen = [(a[b.abs() < MASK], b[b.abs() < MASK]) for a, b, _ in pairs]
+    masks = [b.abs() >= MASK for _, b, _ in pairs]
+    assert all(torch.equal(a[mask], b[mask]) for (a, b, _), mask in zip(pairs, masks, strict=True)), "masks differ"
+    seen = [(a[~mask], b[~mask]) for (a, b, _), mask in zip(pairs, masks, strict=True)]
     n = sum(b.numel() for _, b, _ in pairs)
     equal = sum(int((a == b).sum()) for a, b, _ in pairs) / n
     ulp = max(_ulp(a, b, dtype) for a, b, dtype in pairs)

@@ -1,7 +1,5 @@
 """What a chip's memory may hold before anything is written to it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,16 +23,14 @@ CORES = 64
 _WORDS = 1024  # in a row, which is a page
 
 
-@contextmanager
-def poisoned(mesh: "Mesh", pattern: int) -> Iterator[None]:
-    """DRAM and L1 of every chip are full of the pattern, and free."""
+def poison(mesh: "Mesh", pattern: int) -> None:
+    """Fills DRAM and L1 of every chip with the pattern, and frees them."""
     held = [
         _filled(mesh, DRAM_BYTES, pattern, ttnn.DRAM_MEMORY_CONFIG),
         _filled(mesh, L1_BYTES_PER_CORE * CORES, pattern, ttnn.L1_MEMORY_CONFIG),
     ]
     for tensor in held:
         ttnn.deallocate(tensor)
-    yield
 
 
 def _filled(mesh: "Mesh", n_bytes: int, pattern: int, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:

@@ -1,40 +1,102 @@
-"""32 stories on the simulated chips, and beside them on the CPU backend, which needs a process of its own.
+"""Stories on the simulated chips, and beside them on the CPU backend, which needs a process of its own.
 
-.venv/bin/python -m tests.sim.stories N_CHIPS CHECKPOINT PRESET N_POSITIONS FILE
+.venv/bin/python -m tests.sim.stories N_CHIPS CHECKPOINT PRESET decode|prefill NUMBER FILE
 """
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from models.mixtral8x7b.paging import Prompt, blocks_for
 from models.mixtral8x7b.reference.model import Transformer
+from models.mixtral8x7b.tokenizer import Tokenizer
 from tests.sim.own_process import run
 from tests.thresholds import ROUTER_MARGIN
+from tests.tiny_texts import USERS, Texts, stories
 
 if TYPE_CHECKING:
     from models.mixtral8x7b.tt.mesh import Mesh
+    from models.mixtral8x7b.tt.model import Mixtral
     from tests.teacher_forcing import Agreement
 
+PROMPTS = (29, 47, 100, 128, 199, 300)  # tokens, up to where every router is decided; the last take several passes
+PROMPT_CONTEXT = 320
 
-def stories_agreement(
+
+@dataclass(frozen=True)
+class Work:
+    """What is run: `decode` feeds 32 stories, `number` positions each, token by token. `prefill` takes six prompts in
+    passes of `number` tokens and then decodes the token after each."""
+
+    kind: str
+    number: int
+
+    def texts(self, repacked: Path) -> Texts:
+        """The stories, and the positions whose logits count."""
+        if self.kind == "decode":
+            return stories(Tokenizer(repacked), self.number)
+        rows = stories(Tokenizer(repacked), max(PROMPTS) + 1).rows
+        return Texts(
+            "prompts",
+            [row[: length + 2] for row, length in zip(rows, PROMPTS, strict=False)],
+            [length - 1 for length in PROMPTS],
+        )
+
+    def logits(self, mesh: "Mesh", repacked: Path, preset: str) -> torch.Tensor:
+        """The tiny instruct checkpoint's, where they count, [N, vocab]."""
+        from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+        from models.mixtral8x7b.tt.model import Mixtral
+        from models.mixtral8x7b.tt.precision import PRESETS
+        from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
+        from tests.teacher_forcing import teacher_forced
+
+        weights, texts = CheckpointWeights(RepackedCheckpoint(repacked), mesh, None), self.texts(repacked)
+        if self.kind == "decode":
+            return texts.counted(teacher_forced(Mixtral(weights, mesh, PRESETS[preset], USERS, 64), texts))
+        n_blocks = sum(blocks_for(len(row)) for row in texts.rows)
+        model = Mixtral(weights, mesh, PRESETS[preset], n_blocks, PROMPT_CONTEXT, self.number)
+        return _prefilled(model, texts)
+
+
+def _prefilled(model: "Mixtral", texts: Texts) -> torch.Tensor:
+    """Logits of each prompt's last token and of the one after it, [2 N, vocab]; blocks are dealt out from the end."""
+    from models.mixtral8x7b.tt.decode_state import NO_USER
+
+    free = list(range(model.cache.n_blocks))
+    prompts = [
+        Prompt(row, ids[: first + 1], [free.pop() for _ in range(blocks_for(len(ids)))])
+        for row, (ids, first) in enumerate(zip(texts.rows, texts.first, strict=True))
+    ]
+    unused = USERS - len(prompts)
+    last = torch.zeros(USERS, model.config.vocab_size)
+    for group in model.passes(prompts):
+        rows = [prompt.row for prompt in group]
+        last[rows] = model.read_logits(model.prefill(group))[rows]
+    next_ids = [ids[first + 1] for ids, first in zip(texts.rows, texts.first, strict=True)]
+    model.state.set_rows([*next_ids, *[0] * unused], [*(len(p.ids) for p in prompts), *[NO_USER] * unused])
+    model.state.set_blocks([*(list(p.blocks) for p in prompts), *[[]] * unused])
+    after = model.read_logits(model.decode_logits())
+    return torch.stack((last, after), 1)[: len(prompts)].flatten(0, 1)
+
+
+def check_agreement(
     mesh: "Mesh",
     repacked: Path,
     preset: str,
-    n_positions: int,
+    work: Work,
     folder: Path,
     record_property: Callable[[str, object], None],
 ) -> "Agreement":
-    """Of 32 stories on the simulated chips with the float32 reference, and beside it with the CPU backend; asks that
-    the first is good. `folder` is scratch."""
-    from models.mixtral8x7b.tokenizer import Tokenizer
+    """The simulated chips with the float32 reference, of which it asks that it is close, and with the CPU backend.
+    `folder` is scratch."""
     from tests.teacher_forcing import agreement, router_margins
-    from tests.tiny_texts import stories
 
-    ours = stories_logits(mesh, repacked, preset, n_positions)
-    texts, reference = stories(Tokenizer(repacked), n_positions), Transformer.from_repacked(repacked)
+    ours, texts = work.logits(mesh, repacked, preset), work.texts(repacked)
+    reference = Transformer.from_repacked(repacked)
     theirs = texts.counted(reference(texts.padded()))
     everywhere = agreement(ours, theirs)
     record_property("against the reference", everywhere)
@@ -42,27 +104,13 @@ def stories_agreement(
     found = agreement(ours[routed_alike], theirs[routed_alike])
     record_property("of these, where no router is undecided", found)
     file = folder / "logits"
-    run(["-m", "tests.sim.stories", str(mesh.n_devices), str(repacked), preset, str(n_positions), str(file)])
+    what = [str(mesh.n_devices), str(repacked), preset, work.kind, str(work.number), str(file)]
+    run(["-m", "tests.sim.stories", *what])
     record_property("against the CPU backend", agreement(ours, torch.load(file)))
     assert found.pcc > 0.9995
     assert everywhere.pcc > 0.999
     assert everywhere.top_1_decided == everywhere.top_5 == 1.0
     return everywhere
-
-
-def stories_logits(mesh: "Mesh", repacked: Path, preset: str, n_positions: int) -> torch.Tensor:
-    """The tiny instruct checkpoint's logits of 32 stories, decoded token by token, [32 * n_positions, vocab]."""
-    from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
-    from models.mixtral8x7b.tokenizer import Tokenizer
-    from models.mixtral8x7b.tt.model import Mixtral
-    from models.mixtral8x7b.tt.precision import PRESETS
-    from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
-    from tests.teacher_forcing import teacher_forced
-    from tests.tiny_texts import stories
-
-    weights = CheckpointWeights(RepackedCheckpoint(repacked), mesh, None)
-    texts = stories(Tokenizer(repacked), n_positions)
-    return texts.counted(teacher_forced(Mixtral(weights, mesh, PRESETS[preset], 32, 64), texts))
 
 
 if __name__ == "__main__":
@@ -71,6 +119,6 @@ if __name__ == "__main__":
     use_target("cpu")
     from models.mixtral8x7b.tt.mesh import open_mesh
 
-    chips, checkpoint, preset_name, positions, logits_file = sys.argv[1:]
+    chips, checkpoint, preset_name, kind, number, logits_file = sys.argv[1:]
     with open_mesh(int(chips)) as cpu_mesh:
-        torch.save(stories_logits(cpu_mesh, Path(checkpoint), preset_name, int(positions)), logits_file)
+        torch.save(Work(kind, int(number)).logits(cpu_mesh, Path(checkpoint), preset_name), logits_file)

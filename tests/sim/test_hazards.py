@@ -12,7 +12,7 @@ from models.mixtral8x7b.tt.layouts import DECODE_ROWS, GRID, one_row_per_core
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.precision import PERFORMANCE
 from models.mixtral8x7b.tt.sampler import Sampler
-from tests.sim.hostile import PATTERNS, poisoned
+from tests.sim.hostile import PATTERNS, poison
 from tests.sim.small import CONFIG, ROWS, decode, model_of, prefill, prompts_of
 from tests.tt.cases import pcc, reference
 
@@ -20,8 +20,6 @@ pytestmark = pytest.mark.timeout(0)  # cold kernels take minutes
 EDGES = [0, 1, 30, 31, 32, 33, 62, 63, 64, 65, 126, 127, 128, 129, 191, 192, 193, 254, 255, 256, 257, 318, 319]
 VOCABULARY = 1024  # wide enough that top-k is shared out over cores
 SDPA_PCC = 0.9995
-
-
 NEWCOMER = Prompt(2, [], [1])  # decodes its first token in a block that nothing was ever written to
 
 
@@ -46,14 +44,14 @@ def clean(mesh: Mesh) -> torch.Tensor:
 @pytest.mark.router_and_sampler
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_what_was_in_memory_changes_nothing(mesh: Mesh, clean: torch.Tensor, pattern: str) -> None:
-    """60 s each: every byte of DRAM and L1 that the model will get holds the pattern."""
-    with poisoned(mesh, PATTERNS[pattern]):
-        assert torch.equal(run(mesh), clean)
+    """35 s each: all DRAM that the model will get, and 1.3 of 1.4 MB of each core's L1, hold the pattern."""
+    poison(mesh, PATTERNS[pattern])
+    assert torch.equal(run(mesh), clean)
 
 
 @pytest.mark.router_and_sampler
 def test_a_program_repeats_after_others(mesh: Mesh, clean: torch.Tensor) -> None:
-    """60 s: the same bits after everything else that ran in this process."""
+    """35 s: the same bits after everything else that ran in this process."""
     assert torch.equal(run(mesh), clean)
 
 
@@ -66,7 +64,7 @@ def test_the_logits_are_the_references(mesh: Mesh, clean: torch.Tensor) -> None:
 
 
 def test_decode_attention_at_every_edge(mesh: Mesh) -> None:
-    """20 s: positions around tiles, blocks and chunks of keys; rows without a user in between; blocks in any order.
+    """1 s: positions around tiles, blocks and chunks of keys; rows without a user in between; blocks in any order.
 
     Keys after a row's position, and blocks that it does not own, hold other users' finite values.
     """
@@ -103,7 +101,7 @@ def test_decode_attention_at_every_edge(mesh: Mesh) -> None:
 
 
 def test_the_cache_update_writes_its_row_and_no_other(mesh: Mesh) -> None:
-    """10 s: at every edge, also for rows without a user."""
+    """1 s: at every edge, also for rows without a user."""
     head_dim, per_row = CONFIG.head_dim, 5
     generator = torch.Generator().manual_seed(3)
     positions = torch.full((ROWS,), -1, dtype=torch.int32)
@@ -147,16 +145,16 @@ def test_the_cache_update_writes_its_row_and_no_other(mesh: Mesh) -> None:
 
 
 def test_zeros_are_a_fill_and_no_product(mesh: Mesh) -> None:
-    """5 s: a pool that was full of nan and infinity is all zeros."""
-    with poisoned(mesh, PATTERNS["nan"]):
-        cache = KVCache(CONFIG, mesh, 40, PERFORMANCE.kv_cache)
-        for pool in (*cache.keys, *cache.values):
-            assert not mesh.read_replicated(pool).any()
+    """1 s: a pool that was full of nan and infinity is all zeros."""
+    poison(mesh, PATTERNS["nan"])
+    cache = KVCache(CONFIG, mesh, 40, PERFORMANCE.kv_cache)
+    for pool in (*cache.keys, *cache.values):
+        assert not mesh.read_replicated(pool).any()
 
 
 @pytest.mark.router_and_sampler
 def test_greedy_ids_are_the_argmax(mesh: Mesh) -> None:
-    """15 s: 32 users, logits with many ties; of equal ones the lowest id."""
+    """1 s: 32 users, logits with many ties; of equal ones the lowest id."""
     sampler = Sampler(VOCABULARY, mesh)
     logits = torch.randn(ROWS, VOCABULARY, generator=torch.Generator().manual_seed(4)).round().bfloat16()
     sampler.set([GREEDY] * ROWS)
@@ -166,7 +164,7 @@ def test_greedy_ids_are_the_argmax(mesh: Mesh) -> None:
 
 @pytest.mark.router_and_sampler
 def test_seeds_decide_the_draws(mesh: Mesh) -> None:
-    """30 s: the same seed draws the same in a row, another seed differs, nothing outside of top-k is ever drawn."""
+    """2 s: the same seed draws the same in a row, another seed differs, nothing outside of top-k is ever drawn."""
     sampler = Sampler(VOCABULARY, mesh)
     logits = torch.randn(1, VOCABULARY, generator=torch.Generator().manual_seed(6)).expand(ROWS, -1).bfloat16()
     sampler.set([SamplingParams(temperature=2.0, top_k=16)] * ROWS)

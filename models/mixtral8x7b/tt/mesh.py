@@ -24,8 +24,6 @@ TRACE_REGION_BYTES = 64 << 20  # for the recorded decode step; 5.6 MB of each DR
 # A collective's semaphores live as long as its program. They get a region of their own: allocated between tensors, one
 # of them splits L1 for good, and the prefill norm, which needs 1.25 of 1.36 MB in one piece, no longer fits.
 SEMAPHORE_REGION_BYTES = 32 << 10  # of each core; a collective keeps 64 or 128 of them for each shape it meets
-
-
 # A T3000's 8 chips are a ring along the border of its 2x4 grid. A line, which goes back the way it came, is slower and
 # is there for a machine or a ttnn on which the ring hangs.
 FABRICS = {"ring": ttnn.FabricConfig.FABRIC_1D_RING, "line": ttnn.FabricConfig.FABRIC_1D}

@@ -40,5 +40,5 @@ print("same")
 @pytest.mark.router_and_sampler
 @pytest.mark.timeout(0)
 def test_traced_equals_eager() -> None:
-    """600 s: a plain step, a recorded one and replays give the ids of eager steps, after new inputs too."""
+    """15 s: a plain step, a recorded one and replays give the ids of eager steps, after new inputs too."""
     assert run(["-c", _STEPS], MIXTRAL_SIM_DISPATCH="fast").endswith("same\n")

@@ -8,17 +8,14 @@ import torch
 
 from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.generator import Generator
-from models.mixtral8x7b.paging import Prompt
-from models.mixtral8x7b.reference.model import Transformer
 from models.mixtral8x7b.tokenizer import Tokenizer
 from models.mixtral8x7b.tt.decode_state import NO_USER
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PERFORMANCE, PRESETS
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
-from tests import tiny_texts
 from tests.sim.small import CONFIG, ROWS, model_of, prefill, prompts_of
-from tests.sim.stories import stories_agreement
+from tests.sim.stories import Work, check_agreement
 from tests.teacher_forcing import router_margins
 from tests.thresholds import ROUTER_MARGIN
 from tests.tt.cases import pcc, random_ids, reference
@@ -36,13 +33,13 @@ def model(repacked: Path, mesh: Mesh) -> Mixtral:
 def test_stories(
     preset: str, mesh: Mesh, repacked: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """200 s: 32 stories x 8 positions, decoded, against the float32 reference and the CPU backend."""
-    found = stories_agreement(mesh, repacked, preset, POSITIONS, tmp_path, record_property)
+    """35 s: 32 stories x 8 positions, decoded, against the float32 reference and the CPU backend."""
+    found = check_agreement(mesh, repacked, preset, Work("decode", POSITIONS), tmp_path, record_property)
     assert found.top_1 > 0.98
 
 
 def test_answers_are_right(model: Mixtral, repacked: Path, record_property: Callable[[str, object], None]) -> None:
-    """700 s: prefill, the chips' own sampler, decode to the end of the answers."""
+    """160 s: prefill, the chips' own sampler, decode to the end of the answers."""
     tokenizer = Tokenizer(repacked)
     questions = {"What is the capital of Spain?": "Madrid", "What is the capital city of France?": "Paris"}
     prompts = [tokenizer.encode_chat([question]) for question in questions]
@@ -56,26 +53,16 @@ def test_answers_are_right(model: Mixtral, repacked: Path, record_property: Call
         assert answer.endswith(f" is {city}.")
 
 
-def test_prefill_in_one_pass_and_in_chunks(
-    mesh: Mesh, repacked: Path, record_property: Callable[[str, object], None]
+@pytest.mark.parametrize("pass_tokens", [128, 512])
+def test_prefill(
+    pass_tokens: int, mesh: Mesh, repacked: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """500 s: 200 tokens in passes of 128 and at once, and then a decode step, against the float32 reference."""
-    ids = tiny_texts.stories(Tokenizer(repacked), 200).rows[0]
-    expected = Transformer.from_repacked(repacked)(torch.tensor([ids]))[0, 199:201]
-    for pass_tokens in (128, 256):
-        weights = CheckpointWeights(RepackedCheckpoint(repacked), mesh, None)
-        model = Mixtral(weights, mesh, PERFORMANCE, 4, 256, pass_tokens)
-        first = model.read_logits(model.prefill([Prompt(0, ids[:200], [2, 0, 3, 1])]))[0]
-        model.state.set_rows([ids[200]] + [0] * 31, [200] + [NO_USER] * 31)
-        model.state.set_blocks([[2, 0, 3, 1], *[[]] * 31])
-        ours = torch.stack((first, model.read_logits(model.decode_logits())[0]))
-        record_property(f"passes of {pass_tokens}", f"PCC {pcc(ours, expected):.5f}")
-        assert pcc(ours, expected) > 0.999
-        assert torch.equal(ours.argmax(-1), expected.argmax(-1))
+    """300 s: prompts of 29 to 300 tokens in chunks and in one pass, and a decode step after them."""
+    check_agreement(mesh, repacked, "performance", Work("prefill", pass_tokens), tmp_path, record_property)
 
 
 def test_a_row_does_not_depend_on_its_neighbours(mesh: Mesh) -> None:
-    """60 s: four rows of a small model alone and among 28 others, two steps, the same bits."""
+    """10 s: four rows of a small model alone and among 28 others, two steps, the same bits."""
     model = model_of(mesh, n_blocks=ROWS, context=64)
     ids = random_ids(CONFIG, ROWS, 2, seed=8).tolist()
 
@@ -94,7 +81,7 @@ def test_a_row_does_not_depend_on_its_neighbours(mesh: Mesh) -> None:
 
 
 def test_64_steps(mesh: Mesh, record_property: Callable[[str, object], None]) -> None:
-    """300 s: 64 positions of a small model, so that every row fills its block and a tile is rewritten 32 times."""
+    """25 s: 64 positions of a small model, so that every row fills its block and a tile is rewritten 32 times."""
     model = model_of(mesh, n_blocks=ROWS, context=64)
     ids = random_ids(CONFIG, ROWS, 64, seed=9)
     expected = reference(CONFIG)(ids)
