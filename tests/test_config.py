@@ -52,7 +52,7 @@ def test_routing_survives_the_round_trip() -> None:
     ("changes", "message"),
     [
         ({"dim": "4096"}, "dim is '4096'; expected a whole number of at least 1"),
-        ({"dim": True}, "dim is True"),
+        ({"dim": True}, "dim is true"),
         ({"n_layers": 0}, "n_layers is 0"),
         ({"n_kv_heads": 5}, r"n_heads is 32; expected a multiple of n_kv_heads \(5\)"),
         ({"head_dim": 127}, "head_dim is 127; expected an even number"),

@@ -56,7 +56,7 @@ class FastModel(nn.Module):
             fused = FusedAttention(model.config, n)
             fused.load_state_dict(layer.attention.state_dict(), assign=True)
             layer.attention = fused
-        self._tables = rope_tables(model.config.head_dim, model.config.max_seq_len, model.config.rope_theta)
+        self._tables = rope_tables(model.config, model.config.max_seq_len)
 
     @classmethod
     def untrained(cls, config: MixtralConfig, seed: int) -> "FastModel":

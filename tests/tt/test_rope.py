@@ -10,7 +10,7 @@ from models.mixtral8x7b.tt.rope import Rope
 from tests.tt.cases import exact_mesh, sliceable_config
 
 CONFIG = sliceable_config(head_dim=64)
-COS, SIN = rope_tables(CONFIG.head_dim, CONFIG.max_seq_len, CONFIG.rope_theta)
+COS, SIN = rope_tables(CONFIG, CONFIG.max_seq_len)
 
 
 def test_tables_are_cos_and_sin_of_position_times_frequency() -> None:

@@ -84,5 +84,5 @@ def logits_layer_by_layer(directory: str | Path, tokens_BS: Tensor, n_layers: in
 def positions(config: MixtralConfig, start: int, count: int) -> tuple[Tensor, Tensor]:
     """The rotary tables of positions start .. start + count - 1, after checking that the model reaches that far."""
     config.check_context(start + count)
-    cos, sin = rope_tables(config.head_dim, start + count, config.rope_theta)
+    cos, sin = rope_tables(config, start + count)
     return cos[start:], sin[start:]

@@ -7,15 +7,18 @@ reorders the rows of wq and wk where such a checkpoint is read.
 import torch
 from torch import Tensor
 
+from models.mixtral8x7b.config import MixtralConfig
 
-def rope_tables(head_dim: int, n_positions: int, theta: float) -> tuple[Tensor, Tensor]:
+
+def rope_tables(config: MixtralConfig, n_positions: int) -> tuple[Tensor, Tensor]:
     """cos and sin of position * theta^(-2i/head_dim), each float32 [n_positions, head_dim/2].
 
-    Computed in float64: at position 32767 the angle itself needs more digits than float32 has.
+    Scaled where the model is. In float64: at position 32767 the angle itself needs more digits than float32 has.
     """
-    frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    frequencies = torch.tensor(config.rotary_frequencies(), dtype=torch.float64)
     angles = torch.outer(torch.arange(n_positions, dtype=torch.float64), frequencies)
-    return angles.cos().float(), angles.sin().float()
+    magnitude = config.rotary_magnitude
+    return (angles.cos() * magnitude).float(), (angles.sin() * magnitude).float()
 
 
 def apply_rope(x_BSHK: Tensor, cos_SP: Tensor, sin_SP: Tensor) -> Tensor:

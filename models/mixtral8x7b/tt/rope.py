@@ -35,7 +35,7 @@ class Rope:
     """Tables [1, 1, table_length, head_dim] bf16, whole on every chip [16.8 MB for both at 32k]."""
 
     def __init__(self, config: MixtralConfig, mesh: Mesh) -> None:
-        cos_SP, sin_SP = rope_tables(config.head_dim, table_length(config.max_seq_len), config.rope_theta)
+        cos_SP, sin_SP = rope_tables(config, table_length(config.max_seq_len))
         self._head_dim = config.head_dim
         self._cos_SK = mesh.put(cos_SP.repeat_interleave(2, dim=-1)[None, None], ttnn.bfloat16)
         self._sin_SK = mesh.put(sin_SP.repeat_interleave(2, dim=-1)[None, None], ttnn.bfloat16)
