@@ -36,8 +36,8 @@ def main() -> None:
         else:
             source, output = arguments.folders
             with progress_bar("repacking") as on_progress:
-                repack(source, output, "instruct" if arguments.instruct else "base", on_progress)
-            print(f"repacked into {output}")
+                found = repack(source, output, "instruct" if arguments.instruct else "base", on_progress)
+            print(f"{source}: {found}; repacked into {output}")
     except CheckpointError as error:
         sys.exit(f"repack_weights: {error}")
     except OSError as error:

@@ -1,11 +1,10 @@
-"""A model hub, through huggingface_hub: what a repository holds, which of it the repack needs, and one file of it.
+"""A model hub, through huggingface_hub: what a repository holds, and one file of it.
 
 Which hub, which token and which protocol is up to huggingface_hub and its own variables (HF_ENDPOINT, HF_TOKEN,
 HF_HUB_DISABLE_XET, ...). It compares sizes and no hashes, so RemoteFile does.
 """
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,13 +23,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import tqdm
 
-from models.mixtral8x7b.checkpoint.repacked import TOKENIZER
-from models.mixtral8x7b.checkpoint.source import INDEX
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
-
-SINGLE = "model.safetensors"
-SHARD = re.compile(r"model-\d+-of-(\d+)\.safetensors")
-CONSOLIDATED = (re.compile(r"consolidated\.\d+\.pt"), re.compile(r"consolidated[-\w]*\.safetensors"))
 
 
 @dataclass(frozen=True)
@@ -65,22 +58,21 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository at a commit, and those of its files that the repack needs: the configuration first."""
+    """A repository at a commit, and its files by name."""
 
     repo_id: str
     commit: str
-    files: list[RemoteFile]
+    files: dict[str, RemoteFile]
 
 
 def look_up(repo_id: str, revision: str) -> Repository:
-    """Asks the hub. Raises CheckpointError if it does not answer, refuses, or holds nothing that can be repacked."""
+    """Asks the hub. Raises CheckpointError if it does not answer, refuses, or does not say what a file should be."""
     with _errors_in_a_sentence(repo_id, revision, writes=False):
         timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
         info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=timeout)
-        siblings = {sibling.rfilename: sibling for sibling in info.siblings or []}
     if info.sha is None:
         raise CheckpointError(f"{constants.ENDPOINT} gives no commit for {repo_id}; check HF_ENDPOINT")
-    return Repository(repo_id, info.sha, [_remote_file(siblings[name]) for name in _needed(repo_id, set(siblings))])
+    return Repository(repo_id, info.sha, {s.rfilename: _remote_file(s) for s in info.siblings or []})
 
 
 def fetch(repository: Repository, file: RemoteFile, folder: Path) -> Path:
@@ -109,29 +101,6 @@ def _remote_file(sibling: RepoSibling) -> RemoteFile:
     if sibling.size is None or sibling.blob_id is None:
         raise CheckpointError(f"{constants.ENDPOINT} gives no size and hash of {sibling.rfilename}; check HF_ENDPOINT")
     return RemoteFile(sibling.rfilename, sibling.size, "git blob", sibling.blob_id)
-
-
-def _needed(repo_id: str, names: set[str]) -> list[str]:
-    """The configuration, the tokenizer and one form of the weights; most repositories hold the weights twice."""
-    shards = [match for match in map(SHARD.fullmatch, sorted(names)) if match]
-    consolidated = [found for pattern in CONSOLIDATED if (found := sorted(filter(pattern.fullmatch, names)))]
-    configs = ["config.json", "params.json"]
-    if INDEX in names and shards and all(int(shard[1]) == len(shards) for shard in shards):
-        weights = [INDEX, *(shard[0] for shard in shards)]
-    elif SINGLE in names:
-        weights = [SINGLE]
-    elif consolidated:
-        weights = consolidated[0]
-        configs.reverse()
-    else:
-        raise CheckpointError(
-            f"{repo_id} holds no weights that can be repacked; expected {INDEX} and all of its shards, {SINGLE} "
-            "or consolidated weights"
-        )
-    config = next((name for name in configs if name in names), None)
-    if config is None:
-        raise CheckpointError(f"{repo_id} has neither config.json nor params.json; one of them must describe the model")
-    return [config, *({TOKENIZER} & names), *weights]
 
 
 @contextmanager

@@ -8,16 +8,18 @@ written. What a killed run has finished is kept (`repack_journal`).
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from loguru import logger
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from models.mixtral8x7b.checkpoint.repack_journal import Entries, Journal
-from models.mixtral8x7b.checkpoint.repacked import FLAVOURS, TOKENIZER, hash_of
+from models.mixtral8x7b.checkpoint.repacked import FLAVOURS, TOKENIZER_FILES, hash_of
 from models.mixtral8x7b.checkpoint.source import SourceCheckpoint
 from models.mixtral8x7b.checkpoint.weights import CheckpointError, Placed, global_tensors, layer_tensors
 from models.mixtral8x7b.durable import (
@@ -35,8 +37,8 @@ from models.mixtral8x7b.durable import (
 from models.mixtral8x7b.progress import OnProgress, no_progress
 
 
-def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnProgress = no_progress) -> None:
-    """Writes the repacked form of `source` to `output`; the same input gives the same bytes.
+def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnProgress = no_progress) -> str:
+    """Writes the repacked form of `source` to `output`; the same input gives the same bytes. Returns what was found.
 
     Every file is synced to disk before it gets its name. Run again after a kill or a full disk, it goes on with the
     files that are not finished, but writes all of them if a source file was fetched again meanwhile; run again on a
@@ -47,6 +49,8 @@ def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnPro
     if flavour not in FLAVOURS:
         raise CheckpointError(f"flavour is {flavour!r}; expected one of {', '.join(FLAVOURS)}")
     checkpoint = SourceCheckpoint(source)
+    for note in checkpoint.notes:
+        logger.warning(f"{source}: {note}")
     if output.exists() and not output.is_dir():
         raise CheckpointError(f"{output} is a file; expected a folder for the repacked weights")
     try:
@@ -57,8 +61,9 @@ def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnPro
             with no_temporaries(output):
                 _write_parts(checkpoint, parts, output, journal, on_progress)
                 write_text_durably(output / "params.json", journal.params)
-                if (source / TOKENIZER).is_file():
-                    write_durably(output / TOKENIZER, lambda to: shutil.copyfile(source / TOKENIZER, to))
+                for name in TOKENIZER_FILES:
+                    if (source / name).is_file():
+                        write_durably(output / name, partial(shutil.copyfile, source / name))
                 journal.finish()
     except (BusyError, DiskFullError) as error:
         raise CheckpointError(str(error)) from error
@@ -66,6 +71,7 @@ def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnPro
         raise CheckpointError(
             f"cannot write to {output}: {error}; run again when this is mended: finished files are kept"
         ) from error
+    return checkpoint.description
 
 
 def _parts(checkpoint: SourceCheckpoint) -> Iterator[tuple[str, list[Placed]]]:
@@ -139,5 +145,8 @@ def _entry(value: Tensor, file: str) -> dict[str, Any] | None:
 def _finite(entry: dict[str, Any] | None, tensor: Placed, checkpoint: SourceCheckpoint) -> dict[str, Any]:
     if entry is None:
         key = tensor.key(checkpoint.form)
-        raise CheckpointError(f"{checkpoint.directory}: {key} holds NaN or infinite numbers; fetch it again")
+        raise CheckpointError(
+            f"{checkpoint.directory}: {key} holds NaN or infinite numbers; if the file is "
+            "as published, the model was saved in a type that its numbers do not fit: use another release of it"
+        )
     return entry

@@ -14,9 +14,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from models.mixtral8x7b.checkpoint.repacked import MANIFEST, TOKENIZER, Manifest, hash_of_file, is_entry
+from models.mixtral8x7b.checkpoint.keys import check_keys
+from models.mixtral8x7b.checkpoint.repacked import MANIFEST, TOKENIZER_FILES, Manifest, hash_of_file, is_entry
 from models.mixtral8x7b.checkpoint.source import SourceCheckpoint
-from models.mixtral8x7b.checkpoint.weights import CheckpointError, all_tensors, check_keys
+from models.mixtral8x7b.checkpoint.weights import CheckpointError, all_tensors
 from models.mixtral8x7b.durable import write_text_durably
 
 UNFINISHED = "unfinished.json"
@@ -65,7 +66,7 @@ class Journal:
     def finish(self) -> None:
         """All files are there: writes the manifest, which makes the folder a repacked checkpoint."""
         check_keys(self.entries, self._names, str(self._file))
-        others = [self._output / "params.json", self._output / TOKENIZER]
+        others = [self._output / name for name in ("params.json", *TOKENIZER_FILES)]
         files = {file.name: hash_of_file(file) for file in others if file.is_file()}
         manifest = Manifest(self._flavour, self._form, self._source, self.entries, files)
         write_text_durably(self._output / MANIFEST, manifest.to_json())

@@ -1,7 +1,7 @@
 """The repacked form of a checkpoint: what `scripts/repack_weights.py` writes and everything else reads.
 
 params.json              the configuration, in Mistral's form
-tokenizer.model          where the source had one
+tokenizer.model, ...     what the source had of TOKENIZER_FILES
 globals.safetensors      embedding, final norm, LM head
 layers.NN.safetensors    one file per layer, one tensor per expert
 manifest.json            written last: format version, flavour, source files, every tensor's file, shape, dtype, hash
@@ -20,13 +20,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from models.mixtral8x7b.checkpoint.weights import CheckpointError, Form, Placed, all_tensors, check_keys
+from models.mixtral8x7b.checkpoint.keys import check_keys
+from models.mixtral8x7b.checkpoint.weights import CheckpointError, Form, Placed, all_tensors
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
 from models.mixtral8x7b.progress import OnProgress, no_progress
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.model"
+TOKENIZER_FILES = (
+    TOKENIZER,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "chat_template.jinja",
+)
 FLAVOURS = ("base", "instruct")
 REPACK_COMMAND = ".venv/bin/python scripts/repack_weights.py <path_to_checkpoint_dir> <repacked_output_dir>"
 

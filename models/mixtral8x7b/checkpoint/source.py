@@ -1,39 +1,27 @@
 """Reads a published Mixtral, a tensor at a time.
 
-    consolidated.NN.pt                    Mistral's first release: the experts of a layer stacked
-    model*.safetensors                    Hugging Face's, with model.safetensors.index.json where there are several
-    consolidated*.safetensors             Mistral's later files: one tensor per expert
-
-The keys tell the form (`weights.Form`), not the file type. Files are memory-mapped and no code in them is executed.
+Which files count says `forms.py`, what their keys mean `keys.py`. Of a checkpoint that is there in several forms the
+first that is whole counts. Files are memory-mapped and no code in them is executed.
 """
 
 import hashlib
-import json
-import pickle
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from models.mixtral8x7b.checkpoint.weights import (
-    CheckpointError,
-    Placed,
-    check_keys,
-    form_of,
-    listed,
-    source_shapes,
-    take,
-)
-from models.mixtral8x7b.config import ConfigError, MixtralConfig
+from models.mixtral8x7b.checkpoint.forms import Candidate, candidates, configs_for, resolve
+from models.mixtral8x7b.checkpoint.keys import understood
+from models.mixtral8x7b.checkpoint.tensor_files import tensors_of
+from models.mixtral8x7b.checkpoint.weights import CheckpointError, Form, Placed, source_shapes, take
+from models.mixtral8x7b.config import CONFIG_FILES, ConfigError, MixtralConfig
+from models.mixtral8x7b.json_file import JsonError, read_object
 
-INDEX = "model.safetensors.index.json"
-PATTERNS = ("consolidated.*.pt", "model*.safetensors", "consolidated*.safetensors")  # the first that is there
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 SAMPLES, SAMPLE_BYTES = 33, 64 << 10
 ReadPlaced = Callable[[Placed], Tensor]
@@ -42,6 +30,7 @@ ReadPlaced = Callable[[Placed], Tensor]
 @dataclass(frozen=True)
 class _Stored:
     file: Path
+    key: str
     shape: tuple[int, ...]
     dtype: torch.dtype
 
@@ -49,27 +38,35 @@ class _Stored:
 class SourceCheckpoint:
     """The weights in a directory, each key accounted for and each shape checked against the configuration.
 
-    Raises CheckpointError when files or keys are missing, unknown, unreadable or of another shape.
+    `notes` says, in sentences, what was left aside: another form that is not whole, another configuration that
+    disagrees. Raises CheckpointError when files or keys are missing, unknown, unreadable or of another shape.
     """
+
+    config: MixtralConfig
+    form: Form
+    files: list[Path]
 
     def __init__(self, directory: Path) -> None:
         if not directory.is_dir():
             raise CheckpointError(f"{directory} is not a directory; expected one with the weights of Mixtral")
-        try:
-            self.config = MixtralConfig.from_dir(directory)
-        except ConfigError as error:
-            raise CheckpointError(str(error)) from error
         self.directory = directory
-        self.files = _weight_files(directory)
-        self._stored: dict[str, _Stored] = {}
-        for file in self.files:
-            for key, tensor in _tensors(file).items():
-                if key in self._stored:
-                    other = self._stored[key].file.name
-                    raise CheckpointError(f"{file} holds {key}, which {other} holds too; remove one of them")
-                self._stored[key] = _Stored(file, tuple(tensor.shape), tensor.dtype)
-        self.form = form_of(self._stored)
-        self._check()
+        self.notes: list[str] = []
+        problems = []
+        names = [file.name for file in directory.iterdir() if file.is_file()]
+        for candidate in candidates(names, str(directory)):
+            try:
+                self._open(resolve(candidate, names, lambda index: read_object(directory / index), str(directory)))
+                break
+            except (CheckpointError, ConfigError, JsonError) as error:
+                problems.append(str(error))
+        else:
+            raise CheckpointError("; and ".join(dict.fromkeys(problems)))
+        self.notes += [f"left aside: {problem}" for problem in problems]
+
+    @property
+    def description(self) -> str:
+        """What was found, for people."""
+        return f"{self._candidate.shown}, form: {self.form.value}"
 
     def size_of(self, tensors: Iterable[Placed]) -> int:
         """Bytes."""
@@ -92,54 +89,80 @@ class SourceCheckpoint:
         opened: dict[Path, dict[str, Tensor]] = {}
 
         def read(key: str) -> Tensor:
-            file = self._stored[key].file
-            if file not in opened:
-                opened[file] = _tensors(file)
-            return opened[file][key]
+            stored = self._stored[key]
+            if stored.file not in opened:
+                opened[stored.file] = tensors_of(stored.file)
+            return opened[stored.file][stored.key]
 
         try:
             yield lambda tensor: take(tensor, self.form, self.config, read)
         finally:
             opened.clear()
 
+    def _open(self, candidate: Candidate) -> None:
+        """Raises CheckpointError or ConfigError if it is not whole."""
+        config, notes = config_of(self.directory, candidate.kind.configs)
+        stored: dict[str, _Stored] = {}
+        for file in (self.directory / name for name in candidate.files):
+            for key, tensor in tensors_of(file).items():
+                if candidate.where is not None and candidate.where.get(key) != file.name:
+                    continue  # the index takes this key from another file
+                if key in stored:
+                    other = stored[key].file.name
+                    raise CheckpointError(f"{file} holds {key}, which {other} holds too; remove one of them")
+                stored[key] = _Stored(file, key, tuple(tensor.shape), tensor.dtype)
+        if candidate.where is not None and (gone := candidate.where.keys() - stored.keys()):
+            key = min(gone)
+            raise CheckpointError(
+                f"{self.directory}: {candidate.index} says that {candidate.where[key]} holds {key}, which it does not; "
+                "expected files and index of one checkpoint: fetch them again"
+            )
+        names = understood(stored, config, f"{self.directory} ({candidate.shown})")
+        self._candidate, self.config, self.form = candidate, config, names.form
+        self.files = [self.directory / name for name in candidate.files]
+        self._stored = {name: stored[key] for name, key in names.stored_as.items()}
+        self._check()
+        self.notes += notes
+
     def _check(self) -> None:
-        names = f"{self.directory} ({len(self.files)} x {_pattern(self.files[0])})"
         shapes = source_shapes(self.config, self.form)
-        check_keys(self._stored, shapes, names)
-        for key, stored in self._stored.items():
-            if stored.shape != shapes[key]:
+        for name, stored in self._stored.items():
+            if stored.shape != shapes[name]:
                 raise CheckpointError(
-                    f"{self.directory}: {key} has shape {list(stored.shape)}; {list(shapes[key])} expected by the "
-                    "configuration"
+                    f"{self.directory}: {stored.key} has shape {list(stored.shape)}; {list(shapes[name])} expected by "
+                    "the configuration: use weights and configuration of one model"
                 )
             if stored.dtype not in DTYPES:
                 expected = ", ".join(str(dtype) for dtype in DTYPES)
-                raise CheckpointError(f"{self.directory}: {key} is {stored.dtype}; expected one of {expected}")
+                raise CheckpointError(
+                    f"{self.directory}: {stored.key} is {stored.dtype}; expected one of {expected}: fetch the original "
+                    "if this is a quantised copy"
+                )
 
 
-def _weight_files(directory: Path) -> list[Path]:
-    for pattern in PATTERNS:
-        files = sorted(file for file in directory.glob(pattern) if file.is_file())
-        if files:
-            return _indexed(directory, files) if pattern.startswith("model") else files
-    raise CheckpointError(f"{directory} has no weights; expected {' or '.join(PATTERNS)}")
+def config_of(directory: Path, order: tuple[str, ...] | None = None) -> tuple[MixtralConfig, list[str]]:
+    """The configuration of the checkpoint in a directory, and what the other one says differently, in sentences.
 
-
-def _indexed(directory: Path, files: list[Path]) -> list[Path]:
-    """The files that Hugging Face's index names, if there is one."""
-    index = directory / INDEX
-    if not index.is_file():
-        return files
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        if not names or not all(isinstance(name, str) for name in names):
-            raise ValueError("it names no files")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{index} cannot be read ({error!r}); fetch it again") from error
-    missing = names - {file.name for file in files}
-    if missing:
-        raise CheckpointError(f"{directory} misses {len(missing)} of its files: {listed(missing)}; fetch them")
-    return [file for file in files if file.name in names]
+    Hugging Face's weights count with config.json, Mistral's with params.json. The longest context, which Mistral's
+    file does not have, comes from the other one. Raises ConfigError.
+    """
+    order = order or configs_for([file.name for file in directory.glob("*")])
+    config = MixtralConfig.from_dir(directory, order)
+    first, *others = [name for name in order if (directory / name).is_file()]
+    notes = []
+    for other in others:
+        try:
+            theirs = MixtralConfig.from_file(directory / other)
+        except ConfigError as error:
+            notes.append(f"{first} counts, and of the other one: {error}")
+            continue
+        if "max_seq_len" not in read_object(directory / first) and first == CONFIG_FILES[0]:
+            config = replace(config, max_seq_len=theirs.max_seq_len)
+        differing = [f.name for f in fields(config) if getattr(config, f.name) != getattr(theirs, f.name)]
+        for name in differing:
+            ours, of_other = getattr(config, name), getattr(theirs, name)
+            notes.append(f"{first} counts: its {name} is {ours}, that of {other} {of_other}")
+    return config, notes
 
 
 def _sampled(file: Path) -> str:
@@ -150,37 +173,3 @@ def _sampled(file: Path) -> str:
             opened.seek(max(0, size - SAMPLE_BYTES) * n // (SAMPLES - 1))
             digest.update(opened.read(SAMPLE_BYTES))
     return digest.hexdigest()
-
-
-def _pattern(file: Path) -> str:
-    return next(pattern for pattern in PATTERNS if file.match(pattern))
-
-
-def _tensors(file: Path) -> dict[str, Tensor]:
-    """All tensors of a file, mapped: nothing is read yet."""
-    return _tensors_of_pt(file) if file.suffix == ".pt" else _tensors_of_safetensors(file)
-
-
-def _tensors_of_pt(file: Path) -> dict[str, Tensor]:
-    try:
-        tensors = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{file} cannot be read: it holds more than tensors, or is damaged") from error
-    except Exception as error:  # a damaged file makes torch raise whatever comes
-        raise CheckpointError(f"{file} cannot be read; it may be truncated, fetch it again") from error
-    if not isinstance(tensors, dict) or not all(map(_is_named_tensor, tensors, tensors.values())):
-        raise CheckpointError(f"{file} does not hold a dictionary of tensors; expected Mistral's consolidated weights")
-    return tensors
-
-
-def _is_named_tensor(key: object, value: object) -> bool:
-    is_plain = isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
-    return isinstance(key, str) and is_plain
-
-
-def _tensors_of_safetensors(file: Path) -> dict[str, Tensor]:
-    try:
-        opened = safe_open(file, framework="pt")
-        return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} cannot be read ({error}); it may be truncated, fetch it again") from error
