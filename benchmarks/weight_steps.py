@@ -55,7 +55,7 @@ def load_step(target: str, repacked: Path, cache: Path) -> float:
         return seconds_of(load)
 
 
-def seconds_of(step: Callable[[], None]) -> float:
+def seconds_of(step: Callable[[], object]) -> float:
     started = time.perf_counter()
     step()
     return time.perf_counter() - started

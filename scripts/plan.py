@@ -11,7 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.mixtral8x7b.config import ConfigError, MixtralConfig
+from models.mixtral8x7b.checkpoint.source import config_of
+from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.target import use_target
 
@@ -30,7 +31,9 @@ def main() -> None:
     from models.mixtral8x7b.tt.precision import preset
 
     try:
-        config = MixtralConfig.from_dir(arguments.directory)
+        config, notes = config_of(arguments.directory)
+        for note in notes:
+            print(f"plan: {note}", file=sys.stderr)
         if arguments.users < 1 or arguments.context < 1 or arguments.chips not in (1, 2, 4, 8):
             raise ConfigError("--users and --context must be at least 1, --chips 1, 2, 4 or 8")
         config.check_context(arguments.context)

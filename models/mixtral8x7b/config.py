@@ -244,7 +244,7 @@ def _check_is_mixtral(config: Mapping[str, Any]) -> None:
         )
     quantised = config.get("quantization_config")
     if quantised:
-        method = quantised.get("quant_method", "of an unknown kind") if isinstance(quantised, Mapping) else quantised
+        method = quantised.get("quant_method") or ", ".join(quantised) if isinstance(quantised, Mapping) else quantised
         raise ConfigError(
             f"the checkpoint is quantised ({method}); expected bf16, fp16 or fp32 weights: fetch the original, or if "
             "its weights are whole, take quantization_config out of the file"

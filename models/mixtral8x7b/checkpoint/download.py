@@ -113,7 +113,8 @@ class _Run:
             except (CheckpointError, ConfigError, JsonError) as error:
                 problems.append(str(error))
         raise CheckpointError(
-            f"{self._repository.repo_id} cannot be repacked: {'; and '.join(dict.fromkeys(problems))}; its weights were not fetched"
+            f"{self._repository.repo_id} cannot be repacked: {'; and '.join(dict.fromkeys(problems))}; "
+            "its weights were not fetched"
         )
 
     def _files_of(self, candidate: Candidate) -> list[RemoteFile]:

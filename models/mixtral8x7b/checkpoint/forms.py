@@ -83,12 +83,9 @@ def candidates(names: Collection[str], where: str) -> list[Candidate]:
         left -= {*files, *indexes}
         if files or indexes:
             found.append(Candidate(kind, files, indexes[0] if indexes else None))
-    if found:
-        return found
-    for pattern, sentence in _INSTEAD:
-        if other := next(filter(re.compile(pattern).fullmatch, sorted(names)), None):
-            raise CheckpointError(f"{where} {sentence.format(name=other)}; expected {_expected()}")
-    raise CheckpointError(f"{where} has no weights; expected {_expected()}")
+    if not found:
+        raise CheckpointError(f"{where} {what_else(names) or 'has no weights'}; expected {_expected()}")
+    return found
 
 
 def resolve(
@@ -112,6 +109,14 @@ def resolve(
     if missing:
         raise CheckpointError(f"{where} misses {len(missing)} of its files: {listed(missing)}; fetch them")
     return candidate
+
+
+def what_else(names: Collection[str]) -> str:
+    """What files of these names are that hold no Mixtral known here, as the end of a sentence; empty if nothing is."""
+    for pattern, sentence in _INSTEAD:
+        if other := next(filter(re.compile(pattern).fullmatch, sorted(names)), None):
+            return sentence.format(name=other)
+    return ""
 
 
 def configs_for(names: Collection[str]) -> tuple[str, ...]:

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.mixtral8x7b.checkpoint.forms import Candidate, candidates, configs_for, resolve
+from models.mixtral8x7b.checkpoint.forms import Candidate, candidates, configs_for, resolve, what_else
 from models.mixtral8x7b.checkpoint.keys import understood
 from models.mixtral8x7b.checkpoint.tensor_files import tensors_of
 from models.mixtral8x7b.checkpoint.weights import CheckpointError, Form, Placed, source_shapes, take
-from models.mixtral8x7b.config import CONFIG_FILES, ConfigError, MixtralConfig
+from models.mixtral8x7b.config import ConfigError, MixtralConfig
 from models.mixtral8x7b.json_file import JsonError, read_object
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -146,9 +146,15 @@ def config_of(directory: Path, order: tuple[str, ...] | None = None) -> tuple[Mi
     Hugging Face's weights count with config.json, Mistral's with params.json. The longest context, which Mistral's
     file does not have, comes from the other one. Raises ConfigError.
     """
-    order = order or configs_for([file.name for file in directory.glob("*")])
-    config = MixtralConfig.from_dir(directory, order)
-    first, *others = [name for name in order if (directory / name).is_file()]
+    names = [file.name for file in directory.glob("*")]
+    order = order or configs_for(names)
+    try:
+        config = MixtralConfig.from_dir(directory, order)
+    except ConfigError as error:
+        if instead := what_else(names):
+            raise ConfigError(f"{directory} {instead}; and {error}") from error
+        raise
+    first, *others = [name for name in order if name in names]
     notes = []
     for other in others:
         try:
@@ -156,13 +162,19 @@ def config_of(directory: Path, order: tuple[str, ...] | None = None) -> tuple[Mi
         except ConfigError as error:
             notes.append(f"{first} counts, and of the other one: {error}")
             continue
-        if "max_seq_len" not in read_object(directory / first) and first == CONFIG_FILES[0]:
+        if not _says_context(directory / first):
             config = replace(config, max_seq_len=theirs.max_seq_len)
-        differing = [f.name for f in fields(config) if getattr(config, f.name) != getattr(theirs, f.name)]
-        for name in differing:
+        if not _says_context(directory / other):
+            theirs = replace(theirs, max_seq_len=config.max_seq_len)
+        for name in (field.name for field in fields(config)):
             ours, of_other = getattr(config, name), getattr(theirs, name)
-            notes.append(f"{first} counts: its {name} is {ours}, that of {other} {of_other}")
+            if ours != of_other:
+                notes.append(f"{first} counts: its {name} is {ours}, that of {other} {of_other}")
     return config, notes
+
+
+def _says_context(file: Path) -> bool:
+    return not {"max_seq_len", "max_position_embeddings"}.isdisjoint(read_object(file))
 
 
 def _sampled(file: Path) -> str:
