@@ -9,7 +9,6 @@ The keys tell the form (`weights.Form`), not the file type. Files are memory-map
 
 import hashlib
 import json
-import pickle
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from models.mixtral8x7b.checkpoint.tensor_files import tensors_of
 from models.mixtral8x7b.checkpoint.weights import (
     CheckpointError,
     Placed,
@@ -63,7 +62,7 @@ class SourceCheckpoint:
         self.files = _weight_files(directory)
         self._stored: dict[str, _Stored] = {}
         for file in self.files:
-            for key, tensor in _tensors(file).items():
+            for key, tensor in tensors_of(file).items():
                 if key in self._stored:
                     other = self._stored[key].file.name
                     raise CheckpointError(f"{file} holds {key}, which {other} holds too; remove one of them")
@@ -94,7 +93,7 @@ class SourceCheckpoint:
         def read(key: str) -> Tensor:
             file = self._stored[key].file
             if file not in opened:
-                opened[file] = _tensors(file)
+                opened[file] = tensors_of(file)
             return opened[file][key]
 
         try:
@@ -154,33 +153,3 @@ def _sampled(file: Path) -> str:
 
 def _pattern(file: Path) -> str:
     return next(pattern for pattern in PATTERNS if file.match(pattern))
-
-
-def _tensors(file: Path) -> dict[str, Tensor]:
-    """All tensors of a file, mapped: nothing is read yet."""
-    return _tensors_of_pt(file) if file.suffix == ".pt" else _tensors_of_safetensors(file)
-
-
-def _tensors_of_pt(file: Path) -> dict[str, Tensor]:
-    try:
-        tensors = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{file} cannot be read: it holds more than tensors, or is damaged") from error
-    except Exception as error:  # a damaged file makes torch raise whatever comes
-        raise CheckpointError(f"{file} cannot be read; it may be truncated, fetch it again") from error
-    if not isinstance(tensors, dict) or not all(map(_is_named_tensor, tensors, tensors.values())):
-        raise CheckpointError(f"{file} does not hold a dictionary of tensors; expected Mistral's consolidated weights")
-    return tensors
-
-
-def _is_named_tensor(key: object, value: object) -> bool:
-    is_plain = isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
-    return isinstance(key, str) and is_plain
-
-
-def _tensors_of_safetensors(file: Path) -> dict[str, Tensor]:
-    try:
-        opened = safe_open(file, framework="pt")
-        return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} cannot be read ({error}); it may be truncated, fetch it again") from error
