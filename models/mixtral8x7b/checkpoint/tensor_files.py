@@ -1,4 +1,4 @@
-"""Weight files, opened: all tensors of one, mapped where the file system can."""
+"""The files that tensors come in: `.safetensors`, and torch's `.pt`. No code in them is executed."""
 
 import pickle
 from pathlib import Path
@@ -11,11 +11,11 @@ from models.mixtral8x7b.checkpoint.weights import CheckpointError
 
 
 def tensors_of(file: Path) -> dict[str, Tensor]:
-    """All tensors of a file, mapped: nothing is read yet."""
-    return _tensors_of_safetensors(file) if file.suffix == ".safetensors" else _tensors_of_pt(file)
+    """All tensors of a file, mapped: nothing is read yet. Raises CheckpointError if it cannot be read."""
+    return _tensors_of_safetensors(file) if file.suffix == ".safetensors" else _tensors_of_torch(file)
 
 
-def _tensors_of_pt(file: Path) -> dict[str, Tensor]:
+def _tensors_of_torch(file: Path) -> dict[str, Tensor]:
     try:
         tensors = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
