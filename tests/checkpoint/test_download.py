@@ -294,3 +294,54 @@ def test_a_repository_without_a_mixtral_is_refused(forms, hub: Hub, script: Scri
     for _ in range(2):
         assert "no/mixtral cannot be repacked: c/config.json: num_" in sentence(script("no/mixtral", "c"))
     assert hub.asked("GET") == ["config.json"]
+
+
+def test_what_cannot_be_repacked_is_refused_before_its_weights_are_fetched(forms, hub: Hub, script: Script) -> None:
+    config, index = (json.loads(forms["hf"][name]) for name in ("config.json", "model.safetensors.index.json"))
+    quantised = config | {"quantization_config": {"quant_method": "awq"}}
+    adapters = {key.replace("q_proj.weight", "q_proj.lora_A.weight"): file for key, file in index["weight_map"].items()}
+    for name, files, sentence_of_it in (
+        ("quantised", {"config.json": quantised}, "the checkpoint is quantised (awq); expected bf16"),
+        ("phi", {"config.json": config | {"model_type": "phimoe"}}, "it describes another model (model_type 'phimoe'"),
+        ("clex", {"config.json": config | {"rope_scaling": {"type": "clex"}}}, "rope_scaling is of the type 'clex'"),
+        ("lora", {"model.safetensors.index.json": {"weight_map": adapters}}, "holds LoRA adapters (model.layers.0"),
+        ("half", {"model.safetensors.index.json": {"weight_map": {"lm_head.weight": SHARDS[0]}}}, "misses "),
+        ("gone", {"model.safetensors.index.json": {"weight_map": {"a": "b"}}}, "someone/gone misses 1 of its files: b"),
+    ):
+        changed = {file: json.dumps(content).encode() for file, content in files.items()}
+        hub.add(f"someone/{name}", forms["hf"] | changed)
+        said = sentence(script(f"someone/{name}", name))
+        assert sentence_of_it in said
+        assert said.endswith("; its weights were not fetched\n")
+    hub.add("someone/gguf", {"config.json": b"{}", "x.Q4_K_M.gguf": b"GGUF"})
+    assert "someone/gguf holds GGUF files (x.Q4_K_M.gguf)" in sentence(script("someone/gguf", "gguf"))
+    assert not [name for name in hub.asked("GET") if name.endswith((".safetensors", ".gguf"))]
+
+
+def test_the_index_says_which_files_are_fetched(forms, hub: Hub, script: Script, tmp_path: Path) -> None:
+    index = json.loads(forms["hf"]["model.safetensors.index.json"])
+    where = {key: file.replace(SHARDS[1], "repaired.safetensors") for key, file in index["weight_map"].items()}
+    overlay = forms["hf"] | {
+        "repaired.safetensors": forms["hf"][SHARDS[1]],
+        "model.safetensors": b"another copy",
+        "model.safetensors.index.json": json.dumps({"weight_map": where}).encode(),
+        "generation_config.json": b'{"eos_token_id": [2, 3]}',
+    }
+    hub.add(REPO, overlay)
+    succeeded(script(REPO, "weights"))
+    assert files(tmp_path / "weights") == {
+        name: content for name, content in overlay.items() if name not in ("model.safetensors", SHARDS[1])
+    }
+    repack(tmp_path / "weights", tmp_path / "out")
+    assert (tmp_path / "out" / "generation_config.json").read_bytes() == overlay["generation_config.json"]
+
+
+def test_the_other_form_is_fetched_where_the_first_is_not_whole(
+    forms, hub: Hub, script: Script, tmp_path: Path
+) -> None:
+    half = {name: content for name, content in forms["hf"].items() if name != SHARDS[1]}
+    hub.add(REPO, forms["consolidated"] | half)
+    succeeded(script(REPO, "weights"))
+    assert SHARDS[0] not in hub.asked("GET")
+    repack(tmp_path / "weights", tmp_path / "out")
+    assert RepackedCheckpoint(tmp_path / "out").config.max_seq_len == 512
