@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from models.mixtral8x7b.mistake import Mistake
+from models.mixtral8x7b.program import show_everything
 from models.mixtral8x7b.settings import chosen_fabric
-from models.mixtral8x7b.target import T3000_CHIPS, TARGETS, TargetError, chosen_target, use_target
+from models.mixtral8x7b.target import T3000_CHIPS, TARGETS, chosen_target, use_target
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,9 +30,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     capture = config.pluginmanager.getplugin("capturemanager")  # none with -p no:capture
     with capture.global_and_fixture_disabled() if capture else nullcontext():  # `sim` starts what needs the true stderr
+        show_everything()
         try:
             use_target(chosen_target(config.getoption("--target")), config.getoption("--chips") or T3000_CHIPS)
-        except TargetError as error:
+        except Mistake as error:
             raise pytest.UsageError(str(error)) from error
 
 

@@ -4,13 +4,14 @@
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from models.mixtral8x7b.program import program
 from models.mixtral8x7b.settings import Settings, chosen_fabric
-from models.mixtral8x7b.target import T3000_CHIPS, TARGETS, TargetError, chosen_target, use_target
+from models.mixtral8x7b.target import T3000_CHIPS, TARGETS, chosen_target, use_target
 
 
+@program("demo")
 def main() -> None:
     settings = Settings.from_environment()
     parser = argparse.ArgumentParser(prog="demo", description="Answers the demo prompts with the ttnn model.")
@@ -30,13 +31,9 @@ def main() -> None:
     if arguments.warm_up and (arguments.users or arguments.prompts or arguments.prefill is not None):
         parser.error("--warm-up answers nothing: it takes no --users, --prompts or --prefill")
     target = chosen_target(arguments.target)
-    try:
-        use_target(target, arguments.chips)
-    except TargetError as error:
-        sys.exit(f"demo: {error}")
+    use_target(target, arguments.chips)
 
     # only now may ttnn be imported
-    from demo.mistakes import MISTAKES
     from demo.run import DemoOptions, run_demo, warm_up
     from models.mixtral8x7b.tt.mesh import open_mesh
 
@@ -50,19 +47,11 @@ def main() -> None:
         precision=arguments.precision,
         cache_only=arguments.cache_only,
     )
-    try:
-        with open_mesh(arguments.chips, chosen_fabric(arguments.fabric)) as mesh:
-            if arguments.warm_up:
-                warm_up(options, settings, mesh)
-            else:
-                run_demo(options, settings, mesh, target)
-    except MISTAKES as error:
-        sys.exit(f"demo: {error}")
-    except OSError as error:
-        sys.exit(f"demo: cannot use {error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        print("demo: stopped", file=sys.stderr)
-        sys.exit(130)
+    with open_mesh(arguments.chips, chosen_fabric(arguments.fabric)) as mesh:
+        if arguments.warm_up:
+            warm_up(options, settings, mesh)
+        else:
+            run_demo(options, settings, mesh, target)
 
 
 if __name__ == "__main__":

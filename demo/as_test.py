@@ -2,8 +2,8 @@
 
 import pytest
 
-from demo.mistakes import MISTAKES
 from demo.run import DemoOptions, run_demo
+from models.mixtral8x7b.mistake import Mistake
 from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.tt.mesh import Mesh
 
@@ -23,6 +23,6 @@ def run_as_test(
     )
     try:
         result = run_demo(options, Settings.from_environment(), mesh, target)
-    except MISTAKES as error:
+    except Mistake as error:
         pytest.fail(str(error), pytrace=False)
     assert all(result.answers), "a user got no answer"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.mixtral8x7b.mistake import Mistake
 from models.mixtral8x7b.tokenizer import Tokenizer
 from training.documents import document_prompt, long_document
 from training.facts import expected_answer
@@ -14,7 +15,7 @@ BOOK = INPUTS / "book.txt"  # not in the repository; inputs/README.md says which
 BOOK_QUESTION = "Who are the main characters of this text, and what do they want?"
 
 
-class PromptsError(Exception):
+class PromptsError(Mistake):
     """A prompts file that cannot be used; the message names the file and what it should hold."""
 
 

@@ -15,7 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from models.mixtral8x7b.program import program
 
+
+@program("download_weights")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repo_id", help="owner/name of the repository")
@@ -24,15 +27,8 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # before huggingface_hub is imported
     from models.mixtral8x7b.checkpoint.download import RECORD, download
-    from models.mixtral8x7b.checkpoint.weights import CheckpointError
 
-    try:
-        done = download(arguments.repo_id, arguments.directory, arguments.revision, partial(print, flush=True))
-    except KeyboardInterrupt:
-        print("download_weights: stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-    except CheckpointError as error:
-        sys.exit(f"download_weights: {error}")
+    done = download(arguments.repo_id, arguments.directory, arguments.revision, partial(print, flush=True))
     directory = arguments.directory.resolve()
     repack = [
         sys.executable,

@@ -14,12 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.mixtral8x7b.checkpoint.repack import repack
-from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
-from models.mixtral8x7b.checkpoint.weights import CheckpointError, listed
-from models.mixtral8x7b.progress import progress_bar
+from models.mixtral8x7b.program import program
 
 
+@program("repack_weights")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="dir", help="source and output; with --verify one")
@@ -30,24 +28,27 @@ def main() -> None:
         parser.error("--verify takes the repacked directory alone")
     if not arguments.verify and len(arguments.folders) != 2:
         parser.error("expected path_to_checkpoint_dir and repacked_output_dir")
-    try:
-        if arguments.verify:
-            _verify(arguments.folders[0])
-        else:
-            source, output = arguments.folders
-            with progress_bar("repacking") as on_progress:
-                found = repack(source, output, "instruct" if arguments.instruct else "base", on_progress)
-            print(f"{source}: {found}; repacked into {output}")
-    except CheckpointError as error:
-        sys.exit(f"repack_weights: {error}")
-    except OSError as error:
-        sys.exit(f"repack_weights: cannot use {error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        print("repack_weights: stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    if arguments.verify:
+        _verify(arguments.folders[0])
+    else:
+        source, output = arguments.folders
+        _repack(source, output, "instruct" if arguments.instruct else "base")
+
+
+def _repack(source: Path, output: Path, flavour: str) -> None:
+    from models.mixtral8x7b.checkpoint.repack import repack
+    from models.mixtral8x7b.progress import progress_bar
+
+    with progress_bar("repacking") as on_progress:
+        found = repack(source, output, flavour, on_progress)
+    print(f"{source}: {found}; repacked into {output}")
 
 
 def _verify(folder: Path) -> None:
+    from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+    from models.mixtral8x7b.checkpoint.weights import listed
+    from models.mixtral8x7b.progress import progress_bar
+
     checkpoint = RepackedCheckpoint(folder)
     with progress_bar("verifying") as on_progress:
         wrong = checkpoint.wrong_files(on_progress)

@@ -4,13 +4,13 @@
     write(path, header, (pack(weight, header.dtype, header.layout) for weight in weights))
 
     header = read_header(path)
-    values = unpack(part(path, header, 3), header.shape, header.dtype, header.layout)
+    values = unpack(read_parts(path, header)[3], header.shape, header.dtype, header.layout)
 
 Files have the same bytes as those of `ttnn.dump_tensor`, and either side reads the other's. Tensors are interleaved in
 DRAM; ttnn's files of other memory configs are refused.
 """
 
-from tensorbin.files import part, read_header, write
+from tensorbin.files import read_header, read_parts, write
 from tensorbin.formats import DType, Layout, TensorbinError, part_bytes
 from tensorbin.header import Header, decode, encode
 from tensorbin.packing import pack
@@ -27,9 +27,9 @@ __all__ = [
     "decode",
     "encode",
     "pack",
-    "part",
     "part_bytes",
     "read_header",
+    "read_parts",
     "unpack",
     "write",
 ]

@@ -6,8 +6,8 @@ import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
-import numpy as np
 import torch
 
 from tensorbin.formats import TensorbinError
@@ -36,17 +36,18 @@ def read_header(path: str | Path) -> Header:
     return header
 
 
-def part(path: str | Path, header: Header, k: int) -> torch.Tensor:
-    """Part k of a file with this header, uint8 [header.part_bytes], to unpack.
+def read_parts(path: str | Path, header: Header) -> list[torch.Tensor]:
+    """The parts of a file with this header, each uint8 [header.part_bytes], to unpack.
 
-    The file is mapped, not read: pages come from disk when they are used and can be dropped again. A file that becomes
-    shorter meanwhile ends the process; to replace a file, rename another to its name.
+    The file is mapped, not read, and no descriptor of it stays open: pages come from disk when they are used and can
+    be dropped again. A file that becomes shorter meanwhile ends the process; to replace a file, rename another to its
+    name. Where the file system maps no files, all of it is read.
     """
-    if not 0 <= k < header.n_parts:
-        raise IndexError(f"{path} has {header.n_parts} parts, no part {k}")
-    start = len(encode(header)) + k * header.part_stride
-    # copy on write, because torch knows no read-only memory
-    return torch.from_numpy(np.memmap(path, np.uint8, "c", offset=start, shape=(header.part_bytes,)))
+    first = len(encode(header))
+    with open(path, "rb") as file:
+        content = _content(file, first + header.data_bytes).numpy()
+    starts = (first + k * header.part_stride for k in range(header.n_parts))
+    return [torch.from_numpy(content[start : start + header.part_bytes]) for start in starts]
 
 
 def write(path: str | Path, header: Header, parts: Iterable[torch.Tensor]) -> None:
@@ -71,3 +72,15 @@ def write(path: str | Path, header: Header, parts: Iterable[torch.Tensor]) -> No
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _content(file: BinaryIO, n_bytes: int) -> torch.Tensor:
+    """uint8 [n_bytes]."""
+    try:
+        # copy on write, because torch knows no read-only memory; and torch opens no name that is not UTF-8
+        return torch.from_file(f"/proc/self/fd/{file.fileno()}", shared=False, size=n_bytes, dtype=torch.uint8)
+    except RuntimeError:
+        content = bytearray(n_bytes)
+        if file.readinto(content) != n_bytes:  # type: ignore[attr-defined]
+            raise TensorbinError(f"{file.name}: the file has become shorter") from None
+        return torch.frombuffer(content, dtype=torch.uint8)

@@ -56,7 +56,7 @@ def load_tensor(file_name: str | Path, *, device: MeshDevice | None = None) -> T
     _refuse_exact("load_tensor")
     try:
         header = tensorbin.read_header(path)
-        parts = [tensorbin.part(path, header, k) for k in range(header.n_parts)]
+        parts = tensorbin.read_parts(path, header)
     except (OSError, tensorbin.TensorbinError) as error:
         raise fail("load_tensor", f"cannot read {path}: {error}") from error
 

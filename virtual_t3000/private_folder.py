@@ -70,7 +70,7 @@ def make_folder(parent: Path, name: str, contents: Contents) -> Path:
     try:
         workshop = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
     except OSError as error:
-        raise VirtualChipsError(f"cannot make {folder}: {error}") from error
+        raise VirtualChipsError(f"cannot make {folder}: {error.strerror or error}") from error
     try:
         contents.write(workshop / "new")
         if os.path.lexists(folder):  # damaged
@@ -78,7 +78,7 @@ def make_folder(parent: Path, name: str, contents: Contents) -> Path:
         (workshop / "new").rename(folder)
     except OSError as error:
         if not contents.are_in(folder):  # otherwise another process was first
-            raise VirtualChipsError(f"cannot make {folder}: {error}") from error
+            raise VirtualChipsError(f"cannot make {folder}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return folder
@@ -86,7 +86,7 @@ def make_folder(parent: Path, name: str, contents: Contents) -> Path:
 
 def _usable(parent: Path) -> Path:
     """`parent`, or where its path cannot be given to a shell bare, one of this user's in the temporary directory."""
-    candidates = [parent.expanduser().absolute(), *_temporary_folders()]
+    candidates = [parent.absolute(), *_temporary_folders()]
     for candidate in candidates:
         if not _PLAIN_PATH.fullmatch(str(candidate)):
             continue

@@ -7,6 +7,7 @@ out of a pinned package of the Python package index (docs/compiler.md). CACHE/sf
 it is made in CACHE/sfpi.tmp, which whoever works there holds locked, and which a killed run leaves to the next.
 """
 
+import errno
 import fcntl
 import os
 import platform
@@ -29,6 +30,8 @@ __all__ = ["Pin", "SfpiError", "fetch_sfpi", "find_sfpi", "sfpi_version", "versi
 INSTALLED = Path("/opt/tenstorrent/sfpi")
 _LOWEST_GLIBC = (2, 34)  # what the compiler's programs ask for
 _SPARE_BYTES = 64 << 20
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)  # Lustre, CIFS, some FUSE
+_NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 _CACHED = re.compile(r"sfpi-(\d+(?:\.\d+)*)")
 
 
@@ -61,7 +64,7 @@ def fetch_sfpi(user_cache: Path, say: Callable[[str], object], pin: Pin = JAX_TT
             prove(workshop / "sfpi", workshop)
             return _landed(workshop, user_cache / f"sfpi-{sfpi_version(workshop / 'sfpi')}")
     except OSError as error:
-        raise SfpiError(f"cannot make SFPI in {user_cache}: {error}") from error
+        raise SfpiError(f"cannot make SFPI in {user_cache}: {error.strerror or error}") from error
 
 
 def version_ttnn_names() -> str | None:
@@ -144,6 +147,11 @@ def _locked(folder: Path, say: Callable[[str], object]) -> int:
         except BlockingIOError:
             say("another process is fetching SFPI; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                os.close(lock)
+                raise
+            say(f"the file system of {folder} has no locks; see to it that nobody else fetches SFPI meanwhile")
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), folder.stat()):
                 return lock
@@ -179,5 +187,8 @@ def _sync(path: str | Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not (error.errno in _NO_SYNC_OF_FOLDERS and os.path.isdir(path)):
+            raise
     finally:
         os.close(descriptor)

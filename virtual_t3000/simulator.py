@@ -88,7 +88,7 @@ def find_library(given: Path, n_chips: int) -> Path:
 
 
 def _candidates(given: Path, n_chips: int) -> Iterator[Path]:
-    given = given.expanduser().absolute()
+    given = given.absolute()
     for path in [given] if given.is_file() else [given / name for name in _NAMES[n_chips]]:
         if path.is_file():
             yield path

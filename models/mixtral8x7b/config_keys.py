@@ -9,6 +9,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from models.mixtral8x7b.mistake import Mistake
+
 # Keys whose value changes no logit of a Mixtral, by pattern and reason.
 _BOOKKEEPING = re.compile(
     "|".join(
@@ -32,7 +34,7 @@ _BOOKKEEPING = re.compile(
 )
 
 
-class ConfigError(ValueError):
+class ConfigError(Mistake, ValueError):
     """A configuration that cannot be a Mixtral; the message names the value, what was expected and the file."""
 
 

@@ -10,6 +10,7 @@ the host only reads the 32 ids, and writes when a user's row changes: it is done
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from models.mixtral8x7b.mistake import Mistake
 from models.mixtral8x7b.paging import BlockAllocator, Prompt
 from models.mixtral8x7b.sampling import GREEDY, SamplingParams
 from models.mixtral8x7b.tt.decode_state import NO_USER
@@ -18,7 +19,7 @@ from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.traced_step import TracedStep
 
 
-class RequestError(ValueError):
+class RequestError(Mistake, ValueError):
     """A request that cannot be served; the message names the user's number where there is one, and the limit."""
 
 

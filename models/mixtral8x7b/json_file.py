@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from models.mixtral8x7b.mistake import Mistake
+
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-class JsonError(ValueError):
+class JsonError(Mistake, ValueError):
     """A file that holds no JSON object; the message names the file, what it is, and what to do."""
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models.mixtral8x7b.mistake import Mistake
+
 KV_BLOCK = 64  # positions in a block: two tiles of rows
 
 
-class OutOfBlocksError(Exception):
+class OutOfBlocksError(Mistake):
     """More positions are wanted than the KV cache has room for; the message has both numbers."""
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.mixtral8x7b.mistake import Mistake
+
 MAX_TOP_K = 32  # candidates that each chip offers
 LOWEST_TEMPERATURE = 0.01  # below it the best token is certain in bf16, which is what 0 says
 
 
-class SamplingError(ValueError):
+class SamplingError(Mistake, ValueError):
     """A sampling parameter out of range; the message names it, its value and its range."""
 
 

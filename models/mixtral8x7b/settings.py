@@ -4,6 +4,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.mixtral8x7b.mistake import Mistake
+from models.mixtral8x7b.paths import is_utf8
+
+
+class SettingsError(Mistake):
+    """A variable that cannot be used; the message names it and what it should be."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -17,27 +24,57 @@ class Settings:
     sfpi: Path | None  # MIXTRAL_SFPI, or as before MIXTRAL_MOCK_SFPI: the compiler for ttnn's kernels
     simulator: Path | None  # MIXTRAL_SIMULATOR: libttsim.so or the folder that holds it, for target sim
     sim_dispatch: str | None  # MIXTRAL_SIM_DISPATCH: slow or fast; traces need fast
-    user_cache: Path  # XDG_CACHE_HOME or ~/.cache: where the repacked tiny checkpoints are kept
+    caches: Path | None  # XDG_CACHE_HOME or ~/.cache; None where there is no home either
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        def path(variable: str) -> Path | None:
-            value = os.environ.get(variable)
-            return Path(os.path.expanduser(value)) if value else None
-
+        """Raises SettingsError for a path that begins with an unknown user's home or is not UTF-8."""
         return cls(
             target=os.environ.get("MIXTRAL_TARGET") or None,
             fabric=os.environ.get("MIXTRAL_FABRIC") or None,
-            checkpoint=path("MIXTRAL_CKPT_DIR"),
-            tokenizer=path("MIXTRAL_TOKENIZER_PATH"),
-            weight_cache=path("MIXTRAL_CACHE_PATH"),
-            sfpi=path("MIXTRAL_SFPI") or path("MIXTRAL_MOCK_SFPI"),
-            simulator=path("MIXTRAL_SIMULATOR"),
+            checkpoint=_path("MIXTRAL_CKPT_DIR"),
+            tokenizer=_path("MIXTRAL_TOKENIZER_PATH"),
+            weight_cache=_path("MIXTRAL_CACHE_PATH"),
+            sfpi=_path("MIXTRAL_SFPI") or _path("MIXTRAL_MOCK_SFPI"),
+            simulator=_path("MIXTRAL_SIMULATOR"),
             sim_dispatch=os.environ.get("MIXTRAL_SIM_DISPATCH") or None,
-            user_cache=(path("XDG_CACHE_HOME") or Path(os.path.expanduser("~/.cache"))) / "mixtral8x7b-ttnn",
+            caches=_path("XDG_CACHE_HOME") or _expanded("~/.cache"),
         )
+
+    @property
+    def user_cache(self) -> Path:
+        """Where the repacked tiny checkpoints, the mock's folders and a fetched compiler are kept.
+
+        Raises SettingsError where there is no home to keep them in.
+        """
+        if self.caches is None:
+            raise SettingsError(
+                "there is no home to keep files in (HOME is not set, and this user has no other); set XDG_CACHE_HOME "
+                "to a folder that is writable"
+            )
+        return self.caches / "mixtral8x7b-ttnn"
 
 
 def chosen_fabric(option: str | None) -> str:
     """What a program's option says, else MIXTRAL_FABRIC, else the ring."""
     return option or Settings.from_environment().fabric or "ring"
+
+
+def _path(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    path = _expanded(value)
+    if path is None:
+        raise SettingsError(f"{variable} is {value}, which begins with nobody's home; expected a path: spell it out")
+    if not is_utf8(path):
+        raise SettingsError(f"{variable} is {value}, which is not UTF-8; expected a path that is: rename the folder")
+    return path
+
+
+def _expanded(path: str) -> Path | None:
+    """A leading ~ as the home of its user; None if he has none. An empty HOME is none."""
+    if path.split("/")[0] == "~" and os.environ.get("HOME") == "":
+        return None
+    expanded = os.path.expanduser(path)
+    return None if expanded.startswith("~") else Path(expanded)

@@ -11,6 +11,7 @@ import sys
 from glob import glob
 from importlib.machinery import PathFinder
 
+from models.mixtral8x7b.mistake import Mistake
 from models.mixtral8x7b.settings import Settings
 
 # ttnn's own variables: it finds the chips through them
@@ -20,7 +21,7 @@ TARGETS = ("cpu", "mock", "sim", "device")
 T3000_CHIPS = 8
 
 
-class TargetError(Exception):
+class TargetError(Mistake):
     """A target that does not exist or cannot be used here; the message says what to do."""
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import sentencepiece
 
+from models.mixtral8x7b.mistake import Mistake
+
 REPLACEMENT = "�"  # what sentencepiece gives for bytes that are no complete character
 
 
-class TokenizerError(Exception):
+class TokenizerError(Mistake):
     """A tokenizer that is missing, unreadable or of another model; the message says which and what to do."""
 
 

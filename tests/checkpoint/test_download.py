@@ -215,7 +215,7 @@ def test_ctrl_c_leaves_whole_files_only(forms, hub: Hub, script: Script, tmp_pat
     assert hub.hanging.wait(30)
     os.kill(process, signal.SIGINT)
     done = script.runs.wait()
-    assert (done.code, done.err) == (130, "download_weights: stopped; run the same command again to go on\n")
+    assert (done.code, done.err) == (130, "download_weights: stopped; run the same command again\n")
     assert files(tmp_path / "weights").keys() == HF_FILES - set(SHARDS)
 
 
@@ -226,7 +226,7 @@ def test_space_is_checked_before_anything_is_fetched(forms, hub: Hub, script: Sc
     hub.add(REPO, forms["hf"])
     hub.claimed_sizes[SHARDS[0]] = 10**18
     said = sentence(script(REPO, "weights"))
-    assert "download_weights: weights needs 1000000000.0 GB and the disk has " in said
+    assert "download_weights: weights needs 1,000,000,000.0 GB with 67.1 MB left free" in said
     assert hub.asked("GET") == ["config.json", "model.safetensors.index.json"]
 
 

@@ -73,5 +73,6 @@ def test_temporary_files_go_before_and_after(tmp_path: Path) -> None:
 
 def test_room_is_counted_where_the_folder_will_be(tmp_path: Path) -> None:
     check_free_space(tmp_path / "not" / "yet" / "there", 1000)
-    with pytest.raises(DiskFullError, match=r"there needs 1000000000.0 GB and the disk has [\d.]+ GB free; make room"):
+    refused = r"there needs 1,000,000,000.0 GB with 67.1 MB left free beside it, and its disk has [\d.,]+ GB free; make"
+    with pytest.raises(DiskFullError, match=refused):
         check_free_space(tmp_path / "there", 10**18)

@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from tensorbin import DType, Header, Layout, TensorbinError, decode, encode, pack, part, read_header, unpack, write
+from tensorbin import (
+    DType,
+    Header,
+    Layout,
+    TensorbinError,
+    decode,
+    encode,
+    pack,
+    read_header,
+    read_parts,
+    unpack,
+    write,
+)
 
 TILE, ROWS = Layout.TILE, Layout.ROW_MAJOR
 
@@ -97,17 +109,15 @@ def test_parts_start_at_multiples_of_64(tmp_path: Path) -> None:
     assert len(encode(header)) % 64 == 0
     assert read_header(tmp_path / "x.tensorbin") == header
     for k, data in enumerate(parts):
-        assert torch.equal(part(tmp_path / "x.tensorbin", header, k), data)
-    with pytest.raises(IndexError, match="no part 4"):
-        part(tmp_path / "x.tensorbin", header, 4)
+        assert torch.equal(read_parts(tmp_path / "x.tensorbin", header)[k], data)
 
 
 def test_a_part_outlives_the_replaced_file(small: Path) -> None:
-    data = part(small, SMALL, 0)
+    data = read_parts(small, SMALL)[0]
     write(small, SMALL, [torch.zeros(SMALL.part_bytes, dtype=torch.uint8)])
     assert torch.equal(data, data_of(SMALL)[0])
     data += 1  # a copy of one's own
-    assert not part(small, SMALL, 0).any()
+    assert not read_parts(small, SMALL)[0].any()
 
 
 def test_wrong_parts_are_refused_and_leave_no_file(tmp_path: Path) -> None:
@@ -145,7 +155,7 @@ def test_every_flipped_bit_of_a_header_is_refused_or_tells_of_another_tensor(sma
             accepted += 1
             assert encode(header) == content[: len(REAL)]
             assert header.data_bytes == SMALL.data_bytes
-            unpack(part(small, header, 0), header.shape, header.dtype, header.layout)
+            unpack(read_parts(small, header)[0], header.shape, header.dtype, header.layout)
         content[bit // 8] ^= 1 << bit % 8
     assert 0 < accepted < 20, "extents within the same tiles"
 

@@ -214,7 +214,7 @@ def test_a_folder_that_cannot_be_written_is_named(repacked: Path, tmp_path: Path
             free = 66_000_000
 
         monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
-        with pytest.raises(CheckpointError, match="GB free; make room or choose another folder, through MIXTRAL_CACHE"):
+        with pytest.raises(CheckpointError, match="66.0 MB free; make room or choose another folder, through MIXTRAL_"):
             logits(mesh, CheckpointWeights(checkpoint, mesh, tmp_path / "cache"))
     assert not (tmp_path / "cache").exists()
 

@@ -25,6 +25,7 @@ import tensorbin
 from models.mixtral8x7b.checkpoint.repacked import TOKENIZER
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import exclusive, no_temporaries, shared, write_durably, write_text_durably
+from models.mixtral8x7b.mistake import OF_THE_PROCESS, reason
 
 INDEX = "weight_cache.json"
 SUFFIX = ".tensorbin"
@@ -85,6 +86,7 @@ class CacheFolder:
 
     def problem(self, name: str, header: bytes | None = None) -> str:
         """Why a file cannot be used, for people; empty if it is right. Reads every byte.
+        Raises OSError for what is the process's own: too many open files, too little memory.
 
         With `header`, the file's must be this one.
         """
@@ -104,6 +106,8 @@ class CacheFolder:
         except FileNotFoundError:
             return "is missing"
         except OSError as error:
+            if error.errno in OF_THE_PROCESS:
+                raise
             return f"cannot be read ({error.strerror})"
 
     @contextmanager
@@ -194,7 +198,11 @@ class CacheFolder:
                 return
             self.identity, self.source = Identity(**content["identity"]), Source(**content["source"])
             self.files = {name: FileEntry(**entry) for name, entry in content["files"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except OSError as error:
+            raise CheckpointError(
+                f"{index} cannot be read ({reason(error)}); mend this, or set MIXTRAL_CACHE_PATH to another folder"
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{index} is damaged ({error!r}); delete the folder {self.folder}") from error
 
     def _write_index(self) -> None:

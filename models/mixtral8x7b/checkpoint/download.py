@@ -14,6 +14,7 @@ from models.mixtral8x7b.checkpoint.forms import Candidate, candidates, resolve
 from models.mixtral8x7b.checkpoint.hub import RemoteFile, Repository, fetch, look_up
 from models.mixtral8x7b.checkpoint.keys import understood
 from models.mixtral8x7b.checkpoint.repacked import TOKENIZER, TOKENIZER_FILES
+from models.mixtral8x7b.checkpoint.tensor_files import check_path
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.config import CONFIG_FILES, ConfigError, MixtralConfig
 from models.mixtral8x7b.durable import (
@@ -25,6 +26,7 @@ from models.mixtral8x7b.durable import (
     write_text_durably,
 )
 from models.mixtral8x7b.json_file import JsonError, read_object
+from models.mixtral8x7b.mistake import reason
 
 RECORD = "download.json"  # what the folder holds: the repository, the commit, size and hash of every file
 TOKENIZERS = {TOKENIZER, "tokenizer.json"}  # one of them is enough
@@ -39,6 +41,7 @@ def download(repo_id: str, directory: Path, revision: str, say: Callable[[str], 
     which the download can be repeated. Raises CheckpointError if the hub, the repository, the folder or what comes is
     not as expected.
     """
+    check_path(directory)
     repository = look_up(repo_id, revision)
     possible = candidates(repository.files, repo_id)
     try:
@@ -53,7 +56,9 @@ def download(repo_id: str, directory: Path, revision: str, say: Callable[[str], 
     except (BusyError, DiskFullError) as error:
         raise CheckpointError(str(error)) from error
     except OSError as error:
-        raise CheckpointError(f"cannot read or write {directory}: {error}") from error
+        raise CheckpointError(
+            f"cannot read or write {directory}: {reason(error)}; run again when this is mended"
+        ) from error
     return repository
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from models.mixtral8x7b.checkpoint.repack_journal import Entries, Journal
 from models.mixtral8x7b.checkpoint.repacked import FLAVOURS, TOKENIZER_FILES, hash_of
 from models.mixtral8x7b.checkpoint.source import SourceCheckpoint
+from models.mixtral8x7b.checkpoint.tensor_files import check_path
 from models.mixtral8x7b.checkpoint.weights import CheckpointError, Placed, global_tensors, layer_tensors
 from models.mixtral8x7b.durable import (
     BusyError,
@@ -34,6 +35,7 @@ from models.mixtral8x7b.durable import (
     write_durably,
     write_text_durably,
 )
+from models.mixtral8x7b.mistake import reason
 from models.mixtral8x7b.progress import OnProgress, no_progress
 
 
@@ -48,6 +50,7 @@ def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnPro
     """
     if flavour not in FLAVOURS:
         raise CheckpointError(f"flavour is {flavour!r}; expected one of {', '.join(FLAVOURS)}")
+    check_path(output)
     checkpoint = SourceCheckpoint(source)
     for note in checkpoint.notes:
         logger.warning(f"{source}: {note}")
@@ -68,9 +71,9 @@ def repack(source: Path, output: Path, flavour: str = "base", on_progress: OnPro
     except (BusyError, DiskFullError) as error:
         raise CheckpointError(str(error)) from error
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot write to {output}: {error}; run again when this is mended: finished files are kept"
-        ) from error
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        kept = ": finished files are kept" if any(output.glob("*.safetensors")) else ""
+        raise CheckpointError(f"cannot write to {output}: {why}; run again when this is mended{kept}") from error
     return checkpoint.description
 
 

@@ -12,13 +12,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from models.mixtral8x7b.checkpoint.keys import check_keys
 from models.mixtral8x7b.checkpoint.repacked import MANIFEST, TOKENIZER_FILES, Manifest, hash_of_file, is_entry
 from models.mixtral8x7b.checkpoint.source import SourceCheckpoint
+from models.mixtral8x7b.checkpoint.tensor_files import UnreadableError, shapes_of, unreadable
 from models.mixtral8x7b.checkpoint.weights import CheckpointError, all_tensors
 from models.mixtral8x7b.durable import write_text_durably
+from models.mixtral8x7b.mistake import reason
 
 UNFINISHED = "unfinished.json"
 _LEFT_BY_A_KILL = re.compile(r"((globals|layers\.\d+)\.safetensors|unfinished\.json)\.tmp|\.tmp\w{6}")
@@ -95,7 +95,9 @@ class Journal:
             entries, times = dict(there.pop("tensors")), dict(there.pop("times"))
             if not all(map(is_entry, entries.values())):
                 raise ValueError("an entry of a tensor is not complete")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except OSError as error:
+            raise unreadable(self._file, reason(error)) from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{self._file} is damaged ({error!r}); delete the folder {self._output}") from error
         if there != self._run:
             raise self._is_of_another()
@@ -108,7 +110,9 @@ class Journal:
 def _is_whole(file: Path) -> bool:
     """Whether the file is there and as long as its header says."""
     try:
-        with safe_open(file, framework="pt"):
-            return True
-    except (OSError, SafetensorError):
+        shapes_of(file)
+    except UnreadableError:
+        raise
+    except CheckpointError:
         return False
+    return True

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from models.mixtral8x7b.checkpoint.keys import check_keys
+from models.mixtral8x7b.checkpoint.tensor_files import UnreadableError, check_path, tensors_of, unreadable
 from models.mixtral8x7b.checkpoint.weights import CheckpointError, Form, Placed, all_tensors
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
+from models.mixtral8x7b.mistake import reason
 from models.mixtral8x7b.progress import OnProgress, no_progress
 
 FORMAT_VERSION = 2
@@ -39,6 +40,7 @@ TOKENIZER_FILES = (
 )
 FLAVOURS = ("base", "instruct")
 REPACK_COMMAND = ".venv/bin/python scripts/repack_weights.py <path_to_checkpoint_dir> <repacked_output_dir>"
+_REPACK_AGAIN = f"delete the file and repack again: {REPACK_COMMAND}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ class Manifest:
                     dict(values["tensors"]),
                     dict(values["files"]),
                 )
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except OSError as error:
+            raise unreadable(file, reason(error)) from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(
                 f"{file} is damaged ({error!r}); delete {directory} and repack again: {REPACK_COMMAND}"
             ) from error
@@ -117,6 +121,7 @@ class RepackedCheckpoint:
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
+        check_path(self.directory)
         self.manifest = Manifest.read(self.directory)
         try:
             self.config = MixtralConfig.from_dir(self.directory)
@@ -144,7 +149,10 @@ class RepackedCheckpoint:
         return sum(prod(tensor["shape"]) for tensor in self.manifest.tensors.values())
 
     def wrong_files(self, on_progress: OnProgress = no_progress) -> dict[str, list[str]]:
-        """Reads everything: file -> its tensors that are not as the manifest says. `on_progress` counts files."""
+        """Reads everything: file -> its tensors that are not as the manifest says. `on_progress` counts files.
+
+        Raises UnreadableError where the system does not let a file be read.
+        """
         names: dict[str, list[str]] = {}
         for name, entry in self.manifest.tensors.items():
             names.setdefault(entry["file"], []).append(name)
@@ -160,13 +168,17 @@ class RepackedCheckpoint:
     def _hash_of(self, name: str) -> str:
         try:
             return hash_of_file(self.directory / name)
-        except OSError:
+        except FileNotFoundError:
             return ""
+        except OSError as error:
+            raise unreadable(self.directory / name, reason(error)) from error
 
     def _is_right(self, name: str) -> bool:
         entry = self.manifest.tensors[name]
         try:
             stored = self._stored(name)
+        except UnreadableError:
+            raise
         except CheckpointError:
             return False
         described = [list(stored.shape), str(stored.dtype).removeprefix("torch.")]
@@ -195,8 +207,9 @@ class RepackedCheckpoint:
 
     def _stored(self, name: str) -> Tensor:
         file = self.directory / self.manifest.tensors[name]["file"]
-        try:
-            with safe_open(file, framework="pt") as opened:
-                return opened.get_tensor(name)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{file}: {name} cannot be read ({error}); repack again: {REPACK_COMMAND}") from error
+        if not file.exists():
+            raise CheckpointError(f"{file} is missing; repack again: {REPACK_COMMAND}")
+        tensors = tensors_of(file, _REPACK_AGAIN)
+        if name not in tensors:
+            raise CheckpointError(f"{file} holds no {name}; {_REPACK_AGAIN}")
+        return tensors[name]

@@ -5,7 +5,7 @@ first that is whole counts. Files are memory-mapped and no code in them is execu
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from math import prod
@@ -17,10 +17,11 @@ from torch import Tensor
 
 from models.mixtral8x7b.checkpoint.forms import Candidate, candidates, configs_for, resolve, what_else
 from models.mixtral8x7b.checkpoint.keys import understood
-from models.mixtral8x7b.checkpoint.tensor_files import tensors_of
+from models.mixtral8x7b.checkpoint.tensor_files import check_path, shapes_of, tensors_of, unreadable
 from models.mixtral8x7b.checkpoint.weights import CheckpointError, Form, Placed, source_shapes, take
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
 from models.mixtral8x7b.json_file import JsonError, read_object
+from models.mixtral8x7b.mistake import reason
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 SAMPLES, SAMPLE_BYTES = 33, 64 << 10
@@ -47,6 +48,7 @@ class SourceCheckpoint:
     files: list[Path]
 
     def __init__(self, directory: Path) -> None:
+        check_path(directory)
         if not directory.is_dir():
             raise CheckpointError(f"{directory} is not a directory; expected one with the weights of Mixtral")
         self.directory = directory
@@ -83,10 +85,10 @@ class SourceCheckpoint:
     def reading(self) -> Iterator[ReadPlaced]:
         """Yields a function that gives one of our tensors (see `weights.take`), dtype as stored.
 
-        Tensors are views of mapped files, and what has been read of a file counts as this process's memory until the
-        last of its tensors is gone: read a layer in one `reading`, and let no tensor outlive it.
+        Tensors are views of files, mapped where they can be, and what has been read of a file counts as this process's
+        memory until the last of its tensors is gone: read a layer in one `reading`, and let no tensor outlive it.
         """
-        opened: dict[Path, dict[str, Tensor]] = {}
+        opened: dict[Path, Mapping[str, Tensor]] = {}
 
         def read(key: str) -> Tensor:
             stored = self._stored[key]
@@ -104,13 +106,13 @@ class SourceCheckpoint:
         config, notes = config_of(self.directory, candidate.kind.configs)
         stored: dict[str, _Stored] = {}
         for file in (self.directory / name for name in candidate.files):
-            for key, tensor in tensors_of(file).items():
+            for key, (shape, dtype) in shapes_of(file).items():
                 if candidate.where is not None and candidate.where.get(key) != file.name:
                     continue  # the index takes this key from another file
                 if key in stored:
                     other = stored[key].file.name
                     raise CheckpointError(f"{file} holds {key}, which {other} holds too; remove one of them")
-                stored[key] = _Stored(file, key, tuple(tensor.shape), tensor.dtype)
+                stored[key] = _Stored(file, key, shape, dtype)
         if candidate.where is not None and (gone := candidate.where.keys() - stored.keys()):
             key = min(gone)
             raise CheckpointError(
@@ -179,9 +181,13 @@ def _says_context(file: Path) -> bool:
 
 def _sampled(file: Path) -> str:
     """sha256 of SAMPLES stretches of SAMPLE_BYTES, from the start to the end of the file."""
-    size, digest = file.stat().st_size, hashlib.sha256()
-    with file.open("rb") as opened:
-        for n in range(SAMPLES):
-            opened.seek(max(0, size - SAMPLE_BYTES) * n // (SAMPLES - 1))
-            digest.update(opened.read(SAMPLE_BYTES))
+    digest = hashlib.sha256()
+    try:
+        with file.open("rb") as opened:
+            size = opened.seek(0, 2)
+            for n in range(SAMPLES):
+                opened.seek(max(0, size - SAMPLE_BYTES) * n // (SAMPLES - 1))
+                digest.update(opened.read(SAMPLE_BYTES))
+    except OSError as error:
+        raise unreadable(file, reason(error)) from error
     return digest.hexdigest()

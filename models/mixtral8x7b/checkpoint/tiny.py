@@ -7,6 +7,7 @@ from models.mixtral8x7b.checkpoint.repack import repack
 from models.mixtral8x7b.checkpoint.repacked import FORMAT_VERSION, MANIFEST
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import exclusive
+from models.mixtral8x7b.mistake import reason
 
 CHECKPOINTS = Path(__file__).resolve().parents[3] / "checkpoints"
 NAMES = {"base": "mixtral-tiny", "instruct": "mixtral-tiny-instruct"}
@@ -29,5 +30,8 @@ def tiny_checkpoint(flavour: str, user_cache: Path) -> Path:
         with exclusive(user_cache, wait=True):
             repack(source, folder, flavour)
     except (CheckpointError, OSError) as error:
-        raise CheckpointError(f"{error}; set XDG_CACHE_HOME to a folder that is writable") from error
+        why = reason(error) if isinstance(error, OSError) else error
+        raise CheckpointError(
+            f"cannot repack the tiny checkpoint: {why}; set XDG_CACHE_HOME to a folder that is writable"
+        ) from error
     return folder

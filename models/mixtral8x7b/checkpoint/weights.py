@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from models.mixtral8x7b.config import MixtralConfig
+from models.mixtral8x7b.mistake import Mistake
 
 
-class CheckpointError(Exception):
+class CheckpointError(Mistake):
     """A checkpoint that cannot be used; the message names the file or key, what was expected and what to do."""
 
 

@@ -18,6 +18,7 @@ from models.mixtral8x7b.checkpoint.cached import Checkpoint
 from models.mixtral8x7b.checkpoint.repacked import TOKENIZER
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import DiskFullError, check_free_space
+from models.mixtral8x7b.mistake import reason
 from models.mixtral8x7b.progress import OnProgress, no_progress
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.weights import MakePart
@@ -152,8 +153,8 @@ class CheckpointWeights:
             raise CheckpointError(f"{error}, through MIXTRAL_CACHE_PATH") from error
         except OSError as error:
             raise CheckpointError(
-                f"the weight cache {cache.folder} cannot be written ({error}); mend this, or set MIXTRAL_CACHE_PATH to "
-                "another folder"
+                f"the weight cache {cache.folder} cannot be written ({reason(error)}); mend this, or set "
+                "MIXTRAL_CACHE_PATH to another folder"
             ) from error
 
     def _of_others(self, cache: CacheFolder) -> CheckpointError:
