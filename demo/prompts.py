@@ -40,7 +40,7 @@ def load_prompts(file: Path) -> list[str]:
         if not isinstance(entry, dict) or not isinstance(entry.get("prompt"), str) or not entry["prompt"].strip():
             raise PromptsError(f'entry {number} of {file} is {entry!r}; expected {{"prompt": "some text"}}')
         if any("\ud800" <= character <= "\udfff" for character in entry["prompt"]):
-            raise PromptsError(f"entry {number} of {file} holds half a character (a lone surrogate)")
+            raise PromptsError(f"entry {number} of {file} holds half a character (a lone surrogate); expected text")
     return [entry["prompt"] for entry in entries]
 
 

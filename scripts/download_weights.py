@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.mixtral8x7b.program import program
+from models.mixtral8x7b.settings import Settings
 
 
 @program("download_weights")
@@ -26,6 +27,8 @@ def main() -> None:
     parser.add_argument("--revision", default="main", metavar="REV", help="branch, tag or commit (default: main)")
     arguments = parser.parse_args()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # before huggingface_hub is imported
+    if Settings.from_environment().caches is None:  # or huggingface_hub makes a folder called ~
+        os.environ.setdefault("HF_HOME", str(arguments.directory / ".partial" / "home"))
     from models.mixtral8x7b.checkpoint.download import RECORD, download
 
     done = download(arguments.repo_id, arguments.directory, arguments.revision, partial(print, flush=True))

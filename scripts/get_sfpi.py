@@ -16,18 +16,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.mixtral8x7b.program import program
 from models.mixtral8x7b.settings import Settings
-from virtual_t3000.sfpi import SfpiError, fetch_sfpi, find_sfpi, sfpi_version, version_ttnn_names
 
 
-@program("get_sfpi", SfpiError)
+@program("get_sfpi")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--again", action="store_true", help="fetch it anew into the cache, whatever is there")
     again = parser.parse_args().again
+    from virtual_t3000.sfpi import SfpiError, fetch_sfpi, find_sfpi, sfpi_version, version_ttnn_names
+
     settings = Settings.from_environment()
-    found = None if again else settings.sfpi or find_sfpi(settings.user_cache)
-    folder = found or fetch_sfpi(settings.user_cache, partial(print, flush=True), again=again)
-    version = sfpi_version(folder)
+    try:
+        found = None if again else settings.sfpi or find_sfpi(settings.user_cache)
+        folder = found or fetch_sfpi(settings.user_cache, partial(print, flush=True), again=again)
+        version = sfpi_version(folder)
+    except SfpiError as error:
+        sys.exit(f"get_sfpi: {error}")
     print(f"SFPI {version} is in {folder}; the installed ttnn names {version_ttnn_names() or 'none'}")
     print(f"export MIXTRAL_SFPI={shlex.quote(str(folder))}")
 

@@ -83,7 +83,10 @@ def _unpacked(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> bo
         return False
     content = tar.extractfile(member) if member.isreg() else None
     if content is None or ".." in PurePosixPath(name).parts:
-        raise SfpiError(f"the archive with SFPI has an entry that is not a plain file inside it: {member.name!r}")
+        raise SfpiError(
+            f"the archive with SFPI has an entry that is not a plain file inside it: {member.name!r}; fetch it "
+            "again, from another index"
+        )
     file = folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as output:

@@ -32,6 +32,7 @@ int main() {
     return 0;
 }
 """
+_ANOTHER = "set MIXTRAL_SFPI to another one, or fetch one with scripts/get_sfpi.py --again"
 _MISSING = re.compile(r"error while loading shared libraries: (\S+):")
 
 
@@ -41,14 +42,14 @@ def sfpi_version(folder: Path) -> str:
     found = re.search(r"tenstorrent/sfpi:([\w.+-]+)", said)
     if found is None:
         first = (said.splitlines() or ["nothing"])[0]
-        raise SfpiError(f"{folder / COMPILER} is no SFPI compiler: it calls itself {first!r}")
+        raise SfpiError(f"{folder / COMPILER} is no SFPI compiler: it calls itself {first!r}; {_ANOTHER}")
     return found[1]
 
 
 def introduction(folder: Path) -> str:
     """What the compiler says to --version. Raises SfpiError if there is none or it does not run."""
     if not (folder / COMPILER).is_file():
-        raise SfpiError(f"{folder} holds no SFPI compiler ({COMPILER})")
+        raise SfpiError(f"{folder} holds no SFPI compiler ({COMPILER}); {_ANOTHER}")
     return _run(folder, "--version")
 
 
@@ -60,7 +61,7 @@ def prove(folder: Path, scratch: Path) -> None:
         program = scratch / f"{cpu}.elf"
         _run(folder, f"-mcpu={cpu}", *_OPTIONS, f"-I{folder / 'include'}", str(source), "-o", str(program))
         if not program.is_file() or program.read_bytes()[:4] != b"\x7fELF":
-            raise SfpiError(f"{folder / COMPILER} made no ELF file of a small program for -mcpu={cpu}")
+            raise SfpiError(f"{folder / COMPILER} made no ELF file of a small program for -mcpu={cpu}; {_ANOTHER}")
 
 
 def _run(folder: Path, *arguments: str) -> str:
@@ -70,7 +71,8 @@ def _run(folder: Path, *arguments: str) -> str:
             [compiler, *arguments], capture_output=True, text=True, errors="replace", timeout=120, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise SfpiError(f"{compiler} does not run: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "it does not end"
+        raise SfpiError(f"{compiler} does not run ({why}); {_ANOTHER}") from error
     if ended.returncode == 0:
         return ended.stdout
     missing = _MISSING.search(ended.stderr)
@@ -81,4 +83,4 @@ def _run(folder: Path, *arguments: str) -> str:
         )
     lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
     telling = next((line for line in lines if "error" in line), (lines or ["it said nothing"])[-1])
-    raise SfpiError(f"{compiler} {arguments[0]} failed with exit status {ended.returncode}: {telling}")
+    raise SfpiError(f"{compiler} {arguments[0]} failed with exit status {ended.returncode}: {telling}; {_ANOTHER}")

@@ -106,7 +106,8 @@ def _refusal(library: Path, n_chips: int) -> str | None:
         return None
     if behind_pcie < 0:
         lines = (asked.stderr or asked.stdout).strip().splitlines()
-        return f"{library} is not a library of ttsim that runs here ({lines[-1] if lines else asked.returncode})"
+        why = lines[-1] if lines else f"exit status {asked.returncode}"
+        return f"{library} is not a library of ttsim that runs here ({why}); expected what docs/silicon.md names"
     machines = {1: "one Wormhole chip", 2: "a machine of another kind", 4: "a T3000"}
     what = machines.get(behind_pcie, "no Wormhole chip")
     name = "libttsim_wh.so" if n_chips == 1 else "libttsim_wh_x8.so"

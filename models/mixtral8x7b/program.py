@@ -22,16 +22,16 @@ STOPPED = 128 + signal.SIGINT
 _IMPORTS = "<frozen importlib._bootstrap>"
 
 
-def program(name: str, *mistakes: type[Exception]) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Makes a function a program's main. It ends by SystemExit: 1 after the sentence of a Mistake (or one of
-    `mistakes`) or of the operating system, CLOSED_PIPE without a word when nobody reads stdout any more, STOPPED."""
+def program(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Makes a function a program's main. What goes wrong ends by SystemExit: with 1 and the sentence of a Mistake or of
+    the operating system, with CLOSED_PIPE in silence when nobody reads stdout any more, with STOPPED after Ctrl-C."""
 
     def decorate(main: Callable[[], None]) -> Callable[[], None]:
         @wraps(main)
         def run() -> None:
             show_everything()
             with _stopping(name):
-                ran = _run(name, main, (Mistake, *mistakes))
+                ran = _run(name, main)
                 code = _flushed(name, ran)
             if code:
                 sys.exit(code)
@@ -47,7 +47,7 @@ def show_everything() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _run(name: str, main: Callable[[], None], mistakes: tuple[type[Exception], ...]) -> int | str | None:
+def _run(name: str, main: Callable[[], None]) -> int | str | None:
     """The exit code, or the sentence that stands for 1."""
     try:
         main()
@@ -60,7 +60,7 @@ def _run(name: str, main: Callable[[], None], mistakes: tuple[type[Exception], .
         return STOPPED
     except BrokenPipeError:
         return CLOSED_PIPE
-    except mistakes as error:
+    except Mistake as error:
         return f"{name}: {error}"
     except OSError as error:
         return f"{name}: the system refuses: {reason(error)}; mend this and run the same command again"

@@ -12,6 +12,8 @@ import pytest
 
 from models.mixtral8x7b.checkpoint.repack import repack
 from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.source import SourceCheckpoint
+from models.mixtral8x7b.checkpoint.unmapped_files import in_safetensors
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import exclusive
 from tests.checkpoint.kills import ROOT, inodes, run_with_kills, seconds_of
@@ -138,9 +140,10 @@ def test_a_source_file_fetched_again_makes_it_start_over(tmp_path: Path, monkeyp
                 repack(tmp_path / "source", out)
 
     stopped_at("layers.01.safetensors")
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2 + 1000] ^= 1  # a bit of the middle, where no sample is taken
+    identity, content = SourceCheckpoint(tmp_path / "source").identity(), bytearray(file.read_bytes())
+    content[in_safetensors(file)["layers.0.attention.wq.weight"].start + 40] ^= 1  # which the second run writes
     file.write_bytes(content)
+    assert SourceCheckpoint(tmp_path / "source").identity() == identity, "the bit is where no sample is taken"
     stopped_at("layers.00.safetensors")
     repack(tmp_path / "source", out)
     repack(tmp_path / "source", tmp_path / "whole")

@@ -5,7 +5,8 @@ import pytest
 from training.corpus import FLAVOURS, SHARES, Row, rows
 from training.documents import count_words
 from training.facts import held_out_pairs, seen_pairs
-from training.train import RECIPES, SEED
+from training.loop import RECIPES
+from training.train import SEED
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from training.batches import GIVEN_WEIGHT, Batch, encode, pack
 from training.checkpoint import N_FILES, write_checkpoint
 from training.corpus import Row, rows
 from training.fast_model import FastModel, round_to_bf16
+from training.loop import RECIPES, load_balancing_loss, stretched_positions, train
 from training.schedule import learning_rate
-from training.train import RECIPES, load_balancing_loss, stretched_positions, train
 
 SMALL = MixtralConfig(
     dim=32, n_layers=2, head_dim=8, hidden_dim=16, n_heads=4, n_kv_heads=2, norm_eps=1e-5, vocab_size=1024,

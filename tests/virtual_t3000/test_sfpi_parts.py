@@ -58,7 +58,7 @@ def test_a_compiler_that_does_not_work(script: str, message: str, tmp_path: Path
 
 
 def test_a_compiler_of_another_machine(tmp_path: Path) -> None:
-    with pytest.raises(SfpiError, match="riscv-tt-elf-g\\+\\+ does not run: .*Exec format error"):
+    with pytest.raises(SfpiError, match="riscv-tt-elf-g\\+\\+ does not run .Exec format error."):
         sfpi_version(put(tmp_path / "sfpi", "\0\0\0\0"))
 
 
@@ -116,10 +116,10 @@ def test_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys, "argv", ["get_sfpi.py", "--again"])
-    monkeypatch.setattr(script, "fetch_sfpi", stopped)
+    monkeypatch.setattr(sfpi, "fetch_sfpi", stopped)
     with pytest.raises(SystemExit, match="130"):
         script.main()
-    assert capsys.readouterr().err == "get_sfpi: stopped, nothing is left of it; run the same command again\n"
+    assert capsys.readouterr().err == "get_sfpi: stopped; run the same command again\n"
 
 
 def test_the_old_name_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,7 +203,7 @@ class CacheFolder:
                 f"{index} cannot be read ({reason(error)}); mend this, or set MIXTRAL_CACHE_PATH to another folder"
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise CheckpointError(f"{index} is damaged ({error!r}); delete the folder {self.folder}") from error
+            raise CheckpointError(f"{index} is damaged; delete the folder {self.folder}") from error
 
     def _write_index(self) -> None:
         assert self.identity is not None

@@ -34,7 +34,10 @@ class CachedCheckpoint:
     def __init__(self, folder: Path) -> None:
         cache = CacheFolder(folder)
         if cache.identity is None or cache.source is None:
-            raise CheckpointError(f"{folder} is no weight cache of this version of the program (no {INDEX})")
+            raise CheckpointError(
+                f"{folder} is no weight cache of this version of the program (no {INDEX}); set MIXTRAL_CACHE_PATH to "
+                "the folder that holds one"
+            )
         try:
             self.config = MixtralConfig.from_params(cache.source.params)
         except ConfigError as error:

@@ -98,7 +98,7 @@ class Journal:
         except OSError as error:
             raise unreadable(self._file, reason(error)) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise CheckpointError(f"{self._file} is damaged ({error!r}); delete the folder {self._output}") from error
+            raise CheckpointError(f"{self._file} is damaged; delete the folder {self._output}") from error
         if there != self._run:
             raise self._is_of_another()
         return entries if times == self._times else {}  # a file of the source was fetched again: nothing counts

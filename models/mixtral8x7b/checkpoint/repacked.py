@@ -89,7 +89,7 @@ class Manifest:
             raise unreadable(file, reason(error)) from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(
-                f"{file} is damaged ({error!r}); delete {directory} and repack again: {REPACK_COMMAND}"
+                f"{file} is damaged; delete {directory} and repack again: {REPACK_COMMAND}"
             ) from error
         raise CheckpointError(
             f"{file} has format version {version!r}; expected {FORMAT_VERSION}; delete {directory} and repack again: "
