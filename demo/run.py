@@ -13,6 +13,7 @@ from models.mixtral8x7b.generator import Generator
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
 from models.mixtral8x7b.progress import progress_bar
 from models.mixtral8x7b.settings import Settings
+from models.mixtral8x7b.sizes import size_text
 from models.mixtral8x7b.target import can_trace
 from models.mixtral8x7b.tokenizer import Tokenizer
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS
@@ -111,7 +112,7 @@ def warm_up(options: DemoOptions, settings: Settings, mesh: Mesh) -> None:
     _load(checkpoint, cache, options, precision, mesh, n_blocks=1, max_context=KV_BLOCK)
     files = CacheFolder(cache).files.values()
     print(
-        f"{cache}: {len(files)} files, {sum(file.bytes for file in files) / 1e6:,.1f} MB; those for precision "
+        f"{cache}: {len(files)} files, {size_text(sum(file.bytes for file in files))}; those for precision "
         f"{precision.name} are whole and checked, in {time.perf_counter() - started:.1f} s"
     )
 

@@ -4,7 +4,7 @@ import re
 
 _NEVER = {
     r"\bNone\b": "a name or a reason that is not there",
-    r"\b0\.0 (GB|MB|kB)": "a size that is no size",
+    r"\b0\.0+ (GB|MB|kB)": "a size that is no size",
     r"Errno": "a number of the system",
     r"\w+(Error|Exception)\(": "the name of a class",
     r"Traceback|object at 0x": "the program's inside",

@@ -21,7 +21,7 @@ from models.mixtral8x7b.sizes import size_text
 
 _TEMPORARY = ".tmp"
 SPARE_BYTES = 64 << 20  # left free on a disk beside what is going to be written
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)  # Lustre, CIFS, some FUSE
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)  # Lustre, CIFS, some FUSE
 _NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # CIFS, VirtualBox, some FUSE
 
 
@@ -86,7 +86,7 @@ def _flock(descriptor: int, operation: int) -> bool:
     try:
         fcntl.flock(descriptor, operation)
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
         return False
     return True

@@ -16,6 +16,7 @@ import pytest
 from models.mixtral8x7b.checkpoint.repack import repack
 from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.durable import exclusive
+from models.mixtral8x7b.sizes import size_text
 from tests.checkpoint.download_runs import Done, Runs, Script
 from tests.checkpoint.hub import Hub, serving
 from tests.tiny_models import contents, write_consolidated, write_hf
@@ -84,7 +85,7 @@ def test_hf_form_is_preferred_verified_and_can_be_repacked(forms, hub: Hub, scri
     assert {what.split()[0] for what, _ in hub.requests} == {"LIST", "HEAD", "GET"}
     total = sum(map(len, forms["hf"].values()))
     assert f"{REPO} at commit {commit}: 5 files, {total / 1e3:.1f} kB\n" in done.out
-    assert all(f"kB  {name}\n" in done.out for name in HF_FILES)
+    assert all(f"{size_text(len(forms['hf'][name]))}  {name}\n" in done.out for name in HF_FILES)
     record = json.loads((tmp_path / "weights" / "download.json").read_text())
     assert (record["repo_id"], record["commit"]) == (REPO, commit)
     assert record["files"][0]["name"] == "config.json"
@@ -172,7 +173,7 @@ def test_the_next_run_fetches_only_what_is_missing(forms, hub: Hub, script: Scri
     assert hub.asked("GET") == [SHARDS[1]]
     assert files(tmp_path / "weights") == forms["hf"]
     hub.requests.clear()
-    assert "5 files are here and right, 0.0 kB to fetch" in succeeded(script(REPO, "weights")).out
+    assert "5 files are here and right, 0 bytes to fetch" in succeeded(script(REPO, "weights")).out
     assert hub.asked("GET") == hub.asked("HEAD") == []
 
 

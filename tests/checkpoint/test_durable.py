@@ -14,6 +14,7 @@ from models.mixtral8x7b.durable import (
     write_durably,
     write_text_durably,
 )
+from models.mixtral8x7b.sizes import size_text
 from tests.tiny_models import contents
 
 
@@ -76,3 +77,18 @@ def test_room_is_counted_where_the_folder_will_be(tmp_path: Path) -> None:
     refused = r"there needs 1,000,000,000.0 GB with 67.1 MB left free beside it, and its disk has [\d.,]+ GB free; make"
     with pytest.raises(DiskFullError, match=refused):
         check_free_space(tmp_path / "there", 10**18)
+
+
+def test_sizes_have_a_unit_that_fits() -> None:
+    sizes = (0, 999, 1000, 3_000_000, 67_108_864, 93_400_000_000)
+    assert list(map(size_text, sizes)) == ["0 bytes", "999 bytes", "1.0 kB", "3.0 MB", "67.1 MB", "93.4 GB"]
+
+
+def test_on_a_small_disk_both_sizes_and_the_reserve_are_said(tmp_path: Path, monkeypatch) -> None:
+    class Usage:
+        free = 3_000_000
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
+    sentence = "needs 40.0 kB with 67.1 MB left free beside it, and its disk has 3.0 MB free; make room or"
+    with pytest.raises(DiskFullError, match=sentence):
+        check_free_space(tmp_path, 40_000)

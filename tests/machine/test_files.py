@@ -18,7 +18,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.mixtral8x7b.checkpoint import tensor_files
+from models.mixtral8x7b.checkpoint import download, tensor_files
+from models.mixtral8x7b.checkpoint.hub import Repository
 from models.mixtral8x7b.checkpoint.repack import repack
 from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.checkpoint.source import SourceCheckpoint
@@ -226,6 +227,19 @@ def test_where_there_are_no_locks_reading_goes_on_and_writing_warns_once(
     repack(forms / "pt", tmp_path / "repacked")
     assert contents(tmp_path / "repacked") == contents(forms / "whole")
     assert n_descriptors() == before
+
+
+def test_a_download_says_that_it_needs_locks(tmp_path: Path, monkeypatch) -> None:
+    """huggingface_hub gives up there, as this stands for it."""
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(download, "look_up", lambda *arguments: Repository("a/b", "c", {}))
+    monkeypatch.setattr(download, "candidates", lambda *arguments: [])
+    monkeypatch.setattr(download, "exclusive", refuse)
+    with pytest.raises(CheckpointError, match="file system of .* has no locks, which huggingface_hub needs; fetch"):
+        download.download("a/b", tmp_path, "main", print)
 
 
 def test_another_refusal_of_a_lock_is_an_error_and_leaves_no_descriptor(tmp_path: Path, monkeypatch) -> None:

@@ -59,12 +59,7 @@ def test_a_start_keeps_no_file_open(copy: Path, repacked: Path) -> None:
     with open_mesh(8) as mesh:
         before = n_descriptors()
         with descriptors_left(4):
-            model = Mixtral(
-                CheckpointWeights(RepackedCheckpoint(repacked), mesh, copy),
-                mesh,
-                PERFORMANCE,
-                n_blocks=1,
-                max_context=64,
-            )
+            weights = CheckpointWeights(RepackedCheckpoint(repacked), mesh, copy, cache_only=True)
+            model = Mixtral(weights, mesh, PERFORMANCE, n_blocks=1, max_context=64)
         assert n_descriptors() == before
         del model

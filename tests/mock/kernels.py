@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from models.mixtral8x7b.program import program
 from models.mixtral8x7b.settings import Settings
-from models.mixtral8x7b.target import TargetError, use_target
+from models.mixtral8x7b.target import use_target
 from virtual_t3000.sfpi import find_sfpi, sfpi_version
 from virtual_t3000.witness import last_operation, note_operations
 
@@ -35,16 +36,14 @@ _WARNING = re.compile(r"\|\s*warning\s*\|\s*Op\s*\|\s*(.*)")
 _FOR_HARDWARE = "Fabric packet size"
 
 
+@program("kernels")
 def main() -> None:
     settings = Settings.from_environment()
     sfpi = settings.sfpi or find_sfpi(settings.user_cache)
     if sfpi is None:
         sys.exit("kernels: there is no kernel compiler; scripts/get_sfpi.py fetches it")
     os.environ |= {"MIXTRAL_SFPI": str(sfpi), "TT_METAL_LOGGER_LEVEL": "warning"}
-    try:
-        use_target("mock")
-    except TargetError as error:
-        sys.exit(f"kernels: {error}")
+    use_target("mock")
     note_operations()
     cache = Path(os.environ["TT_METAL_CACHE"])
     print(f"compiling with SFPI {sfpi_version(sfpi)} into {cache}", flush=True)

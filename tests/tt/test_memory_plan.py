@@ -43,7 +43,7 @@ def test_the_promised_batches_fit_and_the_next_does_not(precision) -> None:
     planned = plan(MIXTRAL_8X7B, precision, 8, blocks(32, 32768), 32768)
     most = planned.users_at(32768)
     planned.check(blocks(most, 32768))
-    with pytest.raises(ConfigError, match=f"GB too many for a chip, .* use at most {most} users of 32768 tokens"):
+    with pytest.raises(ConfigError, match=f"B too many for a chip, .* use at most {most} users of 32768 tokens"):
         planned.check(blocks(most + 1, 32768))
 
 

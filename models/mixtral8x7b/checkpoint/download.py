@@ -18,6 +18,7 @@ from models.mixtral8x7b.checkpoint.tensor_files import check_path
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.config import CONFIG_FILES, ConfigError, MixtralConfig
 from models.mixtral8x7b.durable import (
+    NO_LOCKS,
     BusyError,
     DiskFullError,
     check_free_space,
@@ -27,6 +28,7 @@ from models.mixtral8x7b.durable import (
 )
 from models.mixtral8x7b.json_file import JsonError, read_object
 from models.mixtral8x7b.mistake import reason
+from models.mixtral8x7b.sizes import size_text
 
 RECORD = "download.json"  # what the folder holds: the repository, the commit, size and hash of every file
 TOKENIZERS = {TOKENIZER, "tokenizer.json"}  # one of them is enough
@@ -56,6 +58,11 @@ def download(repo_id: str, directory: Path, revision: str, say: Callable[[str], 
     except (BusyError, DiskFullError) as error:
         raise CheckpointError(str(error)) from error
     except OSError as error:
+        if error.errno in NO_LOCKS and error.filename is None:
+            raise CheckpointError(
+                f"the file system of {directory} has no locks, which huggingface_hub needs; fetch into a folder on "
+                "another one and copy it"
+            ) from error
         raise CheckpointError(
             f"cannot read or write {directory}: {reason(error)}; run again when this is mended"
         ) from error
@@ -166,8 +173,4 @@ class _Run:
 
 
 def _size(files: list[RemoteFile]) -> str:
-    size = sum(file.size for file in files)
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size / 1e3:.1f} kB"
+    return size_text(sum(file.size for file in files))

@@ -11,6 +11,7 @@ import ttnn
 
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
+from models.mixtral8x7b.sizes import size_text
 from models.mixtral8x7b.tt.decode_state import table_width
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE, tiles
 from models.mixtral8x7b.tt.mesh import TRACE_REGION_BYTES
@@ -131,14 +132,14 @@ class MemoryPlan:
         if self.room_for_kv < self.kv(1):
             raise ConfigError(
                 f"the weights and prefill's activations leave no room for a KV cache: they are "
-                f"{(self.kv(1) - self.room_for_kv) * BANKS / 1e9:.2f} GB too many for each of {self.n_devices} chips"
+                f"{size_text((self.kv(1) - self.room_for_kv) * BANKS)} too many for each of {self.n_devices} chips"
             )
         short = self.kv(n_blocks) - self.room_for_kv
         if short > 0:
             tokens, users = n_blocks * KV_BLOCK, -(-n_blocks // blocks_for(self.max_context))
             fewer, shorter = self.max_blocks // blocks_for(self.max_context), self.max_blocks // users * KV_BLOCK
             raise ConfigError(
-                f"{tokens:,} tokens of KV cache are {short * BANKS / 1e9:.2f} GB too many for a chip, "
+                f"{tokens:,} tokens of KV cache are {size_text(short * BANKS)} too many for a chip, "
                 f"{self.kv_tokens:,} fit: use at most {fewer} users of {self.max_context} tokens, "
                 f"or {shorter} tokens for {users} users"
             )
