@@ -94,7 +94,8 @@ def _stopping(name: str) -> Iterator[None]:
         if _is_importing(frame):
             with suppress(Exception):
                 sys.stdout.flush()
-            os.write(2, f"{_sentence(name)}\n".encode())
+            with suppress(OSError):
+                os.write(2, f"{_sentence(name)}\n".encode())
             os._exit(STOPPED)
         raise KeyboardInterrupt
 
