@@ -12,9 +12,9 @@ _NEVER = {
     r"\.$": "a full stop, where a program adds its own words",
 }
 _EXPECTED = r"expected|at (most|least)|must|need(s|ed)?|takes?|only|wanted|made for|\d+ to \d+|has to"
-_TO_DO = """add ask begin check choose close cut delete end fetch finish give go install leave let log lower make mend merge
-move name open pass put raise read remove rename repack run save see set shorten spell start take try unset use wait
-write"""
+_TO_DO = """add ask begin check choose close cut delete end fetch finish give go install leave let log lower make mend
+merge move name open pass put raise read remove rename repack run save see set shorten spell start take try unset use
+wait write"""
 _HELPS = re.compile(rf"\b({_EXPECTED}|{'|'.join(_TO_DO.split())})\b", re.IGNORECASE)
 
 
