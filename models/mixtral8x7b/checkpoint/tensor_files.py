@@ -81,9 +81,19 @@ def _stored(file: Path) -> dict[str, Stored] | None:
 
 
 def _named(file: Path, content: object) -> dict[str, Tensor]:
-    if not isinstance(content, dict) or not all(map(_is_named_tensor, content, content.values())):
-        raise CheckpointError(f"{file} does not hold a dictionary of tensors; expected Mistral's consolidated weights")
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{file} holds a {type(content).__name__}; expected a dictionary of tensors: save one")
+    for key, value in content.items():
+        if not _is_named_tensor(key, value):
+            raise CheckpointError(
+                f"{file} does not hold a dictionary of tensors: {key!r} is {_kind(value)}; expected the weights alone: "
+                "save them without what is around them"
+            )
     return content
+
+
+def _kind(value: object) -> str:
+    return f"a {value.layout} tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def _is_named_tensor(key: object, value: object) -> bool:
