@@ -25,8 +25,8 @@ def teacher_forced(model: Mixtral, texts: Texts) -> torch.Tensor:
         for row, (ids, first) in enumerate(zip(texts.rows, texts.first, strict=True))
         if first
     ]
-    for group in model.passes(prompts):
-        ttnn.deallocate(model.prefill(group))
+    for one in model.passes(prompts):
+        ttnn.deallocate(model.prefill_pass(one))
     model.state.set_blocks(blocks)
     for position in range(min(texts.first), longest - 1):
         active = [first <= position < len(row) - 1 for row, first in zip(texts.rows, texts.first, strict=True)]

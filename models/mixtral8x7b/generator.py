@@ -128,12 +128,12 @@ class Generator:
         for group in self._model.passes(prompts):
             # every pass starts the random numbers anew: a user's do not depend on which passes came before
             self._model.sampler.seed([row.seed for row in params])
-            tokens = self._model.sample(self._model.prefill(group))
-            for prompt in group:
-                row = rows[prompt.row]
-                row.position = len(prompt.ids)
+            tokens = self._model.sample(self._model.prefill_pass(group))
+            for piece in group.pieces:
+                row = rows[piece.prompt.row]
+                row.position = piece.end
                 if row.position == len(row.prompt):
-                    first[prompt.row] = tokens[prompt.row]
+                    first[piece.prompt.row] = tokens[piece.prompt.row]
         return first
 
     def _write_rows(self, rows: dict[int, _Row]) -> None:

@@ -16,12 +16,14 @@ class OutOfBlocksError(Mistake):
 class Prompt:
     """One user's prompt: the decode row it has, its token ids, and its blocks in order of position.
 
-    With blocks (7, 2) positions 0..63 stand in block 7 and positions 64..127 in block 2.
+    With blocks (7, 2) positions 0..63 stand in block 7 and positions 64..127 in block 2. Keys and values of the
+    positions before `start` are in the cache already.
     """
 
     row: int
     ids: Sequence[int]
     blocks: Sequence[int]
+    start: int = 0
 
 
 def blocks_for(n_tokens: int) -> int:

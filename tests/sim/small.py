@@ -44,8 +44,8 @@ def decode(model: Mixtral, prompts: list[Prompt], tokens: list[int]) -> torch.Te
 def prefill(model: Mixtral, prompts: list[Prompt]) -> torch.Tensor:
     """Logits of each prompt's last token, [users, vocab_size]."""
     rows = torch.zeros(ROWS, CONFIG.vocab_size)
-    for group in model.passes(prompts):
-        logits = model.read_logits(model.prefill(group))
-        for prompt in group:
-            rows[prompt.row] = logits[prompt.row]
+    for one in model.passes(prompts):
+        logits = model.read_logits(model.prefill_pass(one))
+        for piece in one.pieces:
+            rows[piece.prompt.row] = logits[piece.prompt.row]
     return rows[: len(prompts)]

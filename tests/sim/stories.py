@@ -73,9 +73,9 @@ def _prefilled(model: "Mixtral", texts: Texts) -> torch.Tensor:
     ]
     unused = USERS - len(prompts)
     last = torch.zeros(USERS, model.config.vocab_size)
-    for group in model.passes(prompts):
-        rows = [prompt.row for prompt in group]
-        last[rows] = model.read_logits(model.prefill(group))[rows]
+    for one in model.passes(prompts):
+        rows = [piece.prompt.row for piece in one.pieces if piece.ends_prompt]
+        last[rows] = model.read_logits(model.prefill_pass(one))[rows]
     next_ids = [ids[first + 1] for ids, first in zip(texts.rows, texts.first, strict=True)]
     model.state.set_rows([*next_ids, *[0] * unused], [*(len(p.ids) for p in prompts), *[NO_USER] * unused])
     model.state.set_blocks([*(list(p.blocks) for p in prompts), *[[]] * unused])

@@ -9,6 +9,8 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.config import MixtralConfig, MoeConfig, Routing
+from models.mixtral8x7b.packing import pack
+from models.mixtral8x7b.paging import KV_BLOCK, Prompt
 from models.mixtral8x7b.reference.model import Transformer
 from models.mixtral8x7b.tt.attention import Attention
 from models.mixtral8x7b.tt.decode_state import table_width
@@ -17,8 +19,9 @@ from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.layouts import residual
 from models.mixtral8x7b.tt.mesh import Mesh, Placement, open_mesh
 from models.mixtral8x7b.tt.precision import PERFORMANCE, Precision
+from models.mixtral8x7b.tt.prefill import PrefillInputs
 from models.mixtral8x7b.tt.rope import Rope
-from models.mixtral8x7b.tt.steps import DecodeStep, PrefillChunk
+from models.mixtral8x7b.tt.steps import DecodeStep, PrefillPass
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from tests.tiny_models import random_model, small_config
 
@@ -123,7 +126,7 @@ class Placed:
     def __init__(self, config: MixtralConfig, mesh: Mesh, n_positions: int, precision: Precision = PERFORMANCE) -> None:
         per_row = table_width(n_positions)
         shuffled = torch.randperm(32 * per_row, generator=torch.Generator().manual_seed(3)).view(32, per_row)
-        self._mesh = mesh
+        self._mesh, self._config, self._context = mesh, config, per_row * KV_BLOCK
         self._rope = Rope(config, mesh)
         self._blocks = shuffled.int()
         self._page_table = mesh.put(self._blocks, ttnn.int32)
@@ -136,17 +139,13 @@ class Placed:
             rotation, self._mesh.put(torch.full((32,), position, dtype=torch.int32), ttnn.int32), self._page_table
         )
 
-    def chunk(self, length: int) -> PrefillChunk:
-        """All 32 rows from position 0 on."""
-        return PrefillChunk(
-            n_users=32,
-            start=0,
-            length=length,
-            rotation=self._rope.for_prefill(0, length),
-            fill_table=self._page_table,
-            page_table=self._page_table,
-            batch_indices=self._mesh.put(torch.arange(32, dtype=torch.int32), ttnn.int32),
-        )
+    def whole_pass(self, length: int) -> PrefillPass:
+        """All 32 rows from position 0 on, `length` positions each."""
+        blocks = self._blocks.tolist()
+        prompts = [Prompt(row, [0] * length, blocks[row]) for row in range(32)]
+        (one,) = pack(prompts)
+        assert one.size == 32 * length
+        return PrefillInputs(one, self._config, self._mesh, self._rope, self._context).layout
 
 
 def decode_with_cache(module: Attention | DecoderBlock, placed: Placed) -> Callable[[ttnn.Tensor], ttnn.Tensor]:

@@ -38,7 +38,7 @@ def modules(
         placed = Placed(weights.config, mesh, n_positions, precision)
         if is_decode:
             return decode_with_cache(module, placed)
-        return lambda x: module.forward_prefill(x, placed.cache, placed.chunk(n_positions))
+        return lambda x: module.forward_prefill(x, placed.cache, placed.whole_pass(n_positions))
 
     norm, attention = RMSNorm(weights, precision, at + "attention_norm"), Attention(weights, mesh, precision, layer)
     yield Module(at + "attention_norm", forward(norm), at + "input", at + "attention_norm")

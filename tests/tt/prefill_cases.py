@@ -6,17 +6,17 @@ from functools import cache
 import torch
 
 from models.mixtral8x7b.config import MixtralConfig
+from models.mixtral8x7b.packing import LARGEST_PASS
 from models.mixtral8x7b.paging import KV_BLOCK, Prompt, blocks_for
 from models.mixtral8x7b.sampling import GREEDY
 from models.mixtral8x7b.tt.decode_state import NO_USER
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PERFORMANCE
-from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS
 from tests.tt.cases import assert_equal, exact_mesh, random_ids, reference, sliceable_config, weights_of
 
 LENGTHS = (1, 7, 31, 32, 33, 127, 128, 129, 255, 257, 1030)
-PASSES = {"one pass": MAX_PASS_TOKENS, "chunks of 256": 256}
+PASSES = {"one pass": LARGEST_PASS, "chunks of 256": 256}
 STEPS = 2  # of decode after each prefill
 
 
@@ -64,9 +64,9 @@ def check_prefills(n_devices: int, max_pass_tokens: int, batches: Sequence[Seque
         for lengths in batches:
             prompts = [Prompt(rows[user], ids[user, : lengths[user]].tolist(), blocks[user]) for user in range(n_users)]
             logits = torch.full((32, sliceable_config().vocab_size), torch.nan)
-            for group in model.passes(prompts):
-                of_group = [prompt.row for prompt in group]
-                logits[of_group] = model.read_logits(model.prefill(group))[of_group]
+            for one in model.passes(prompts):
+                ended = [piece.prompt.row for piece in one.pieces if piece.ends_prompt]
+                logits[ended] = model.read_logits(model.prefill_pass(one))[ended]
             assert_equal(logits[rows], expected[everyone, torch.tensor(lengths) - 1])
             for step in range(STEPS):
                 at = torch.tensor(lengths) + step

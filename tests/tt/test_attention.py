@@ -47,7 +47,7 @@ def test_prefill_equals_reference(n_devices: int, config, precision) -> None:
     with exact_mesh(n_devices) as mesh:
         attention = Attention(weights_of(reference(config), mesh), mesh, precision, 1)
         placed = Placed(config, mesh, 128, precision)
-        out = run_prefill(mesh, lambda x: attention.forward_prefill(x, placed.cache, placed.chunk(128)), x)
+        out = run_prefill(mesh, lambda x: attention.forward_prefill(x, placed.cache, placed.whole_pass(128)), x)
         assert_equal(out, expected(config, x))
 
 
@@ -57,9 +57,7 @@ def test_decode_goes_on_from_a_prefill() -> None:
     with exact_mesh(8) as mesh:
         attention = Attention(weights_of(reference(config), mesh), mesh, PERFORMANCE, 1)
         placed = Placed(config, mesh, 192)
-        fill = placed.chunk(128)
-        table = mesh.put(placed._blocks[:, :2], fill.fill_table.dtype)
-        fill = type(fill)(**(vars(fill) | {"fill_table": table, "page_table": table}))
+        fill = placed.whole_pass(128)
         run_prefill(mesh, lambda x: attention.forward_prefill(x, placed.cache, fill), x[:, :128])
         steps = iter(range(128, 132))
         out = run_decode(

@@ -31,5 +31,5 @@ def test_equals_reference(n_devices: int, run) -> None:
         if run is run_decode:
             assert_equal(run_decode(mesh, decode_with_cache(block, placed), x), expected)
         else:
-            forward = lambda x: block.forward_prefill(x, placed.cache, placed.chunk(n_positions))  # noqa: E731
+            forward = lambda x: block.forward_prefill(x, placed.cache, placed.whole_pass(n_positions))  # noqa: E731
             assert_equal(run_prefill(mesh, forward, x), expected)

@@ -6,6 +6,7 @@ Query head h reads KV head h // (heads / kv heads).
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention as torch_sdpa
@@ -86,10 +87,13 @@ def scaled_dot_product_attention(
     program_config: SDPAProgramConfig | None = None,
     compute_kernel_config: WormholeComputeKernelConfig | None = None,
     output_concat_heads: bool = False,
+    cu_window_seqlens: Tensor | None = None,
 ) -> Tensor:
     """q [B, H, S, D], k and v [B, KV, S, D] -> [B, H, S, D], or [B, 1, S, H * D] with `output_concat_heads`.
 
-    Causal only. Result in q's dtype, in DRAM unless `memory_config` says otherwise. Scale 1 / sqrt(D) by default.
+    Causal only. With `cu_window_seqlens`, int32 or uint32 [2..1024], ascending from 0 to S, row t sees the rows from
+    the start of its window to itself; windows may be empty. Result in q's dtype, in DRAM unless `memory_config` says
+    otherwise. Scale 1 / sqrt(D) by default.
     """
     operation = "scaled_dot_product_attention"
     check_options(operation, memory_config=memory_config, compute_kernel_config=compute_kernel_config)
@@ -98,27 +102,51 @@ def scaled_dot_product_attention(
     _check_program(operation, program_config)
     if is_causal is not True:
         raise not_implemented(operation, "is_causal", is_causal)
-    q, k = input_tensor_q.spec, input_tensor_k.spec
-    batch, heads, length, head_dim = q.shape
-    if k.shape[0] != batch:
-        raise fail(operation, f"K and V batch must match. Got Q: {batch}, K: {k.shape[0]}")
-    if k.shape[2] != length:
+    have, of_keys = input_tensor_q.spec, input_tensor_k.spec
+    batch, heads, length, head_dim = have.shape
+    if of_keys.shape[0] != batch:
+        raise fail(operation, f"K and V batch must match. Got Q: {batch}, K: {of_keys.shape[0]}")
+    if of_keys.shape[2] != length:
         raise fail(
             operation,
-            f"Causal SDPA requires Q and K to have the same sequence length. Got Q: {length}, K: {k.shape[2]}",
+            f"Causal SDPA requires Q and K to have the same sequence length. Got Q: {length}, K: {of_keys.shape[2]}",
         )
-    _check_heads(operation, heads, k.shape[1])
+    _check_heads(operation, heads, of_keys.shape[1])
+    inputs = [input_tensor_q, input_tensor_k, input_tensor_v]
+    if cu_window_seqlens is not None:
+        _check_windows(operation, cu_window_seqlens)
+        inputs.append(cu_window_seqlens)
 
-    def compute(qs: Values, ks: Values, vs: Values) -> Values:
+    def compute(qs: Values, ks: Values, vs: Values, windows: Values | None = None) -> Values:
         devices = max(qs.shape[0], ks.shape[0], vs.shape[0])
         keys, values = (_per_query_head(merged(x, devices), heads) for x in (ks, vs))
-        out = torch_sdpa(merged(qs, devices), keys, values, is_causal=True, scale=scale)
+        ends = [0, length] if windows is None else _window_ends(operation, windows, length)
+        out = torch.empty_like(queries := merged(qs, devices))
+        for first, last in pairwise(ends):
+            if first < last:
+                q, k, v = (x[:, :, first:last] for x in (queries, keys, values))
+                out[:, :, first:last] = torch_sdpa(q, k, v, is_causal=True, scale=scale)
         out = out.reshape(devices, batch, heads, length, head_dim)
         return out.transpose(2, 3).reshape(devices, batch, 1, length, -1) if output_concat_heads else out
 
-    shape = (batch, 1, length, heads * head_dim) if output_concat_heads else q.shape
-    spec = tensor_spec(shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
-    return run(operation, [input_tensor_q, input_tensor_k, input_tensor_v], [spec], compute)[0]
+    shape = (batch, 1, length, heads * head_dim) if output_concat_heads else have.shape
+    spec = tensor_spec(shape, have.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
+    return run(operation, inputs, [spec], compute)[0]
+
+
+def _check_windows(operation: str, windows: Tensor) -> None:
+    check_rank(operation, "cu_window_seqlens", windows, 1)
+    check_dtype(operation, "cu_window_seqlens", windows, DataType.INT32, DataType.UINT32)
+    check_layout(operation, "cu_window_seqlens", windows, Layout.ROW_MAJOR)
+    if not 2 <= windows.spec.shape[0] <= 1024:
+        raise fail(operation, f"cu_window_seqlens must have between 2 and 1024 elements, got {windows.spec.shape[0]}.")
+
+
+def _window_ends(operation: str, windows: Values, length: int) -> list[int]:
+    ends = [int(end) for end in windows[0].tolist()]
+    if windows.shape[0] != 1 or ends[0] != 0 or ends[-1] != length or ends != sorted(ends):
+        raise fail(operation, f"cu_window_seqlens must rise from 0 to {length} on every chip, got {ends}")
+    return ends
 
 
 def gathered(cache: Values, pages: Values, blocks: int) -> Values:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ttnn_cpu.checks import check_options, check_type, dim_of, fail, not_implemented
+from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_type, dim_of, fail, not_implemented
 from ttnn_cpu.chip_rounding import moved
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import BLOCK_FLOATS, TILE_SIZE, DataType, Layout
@@ -18,17 +18,24 @@ from ttnn_cpu.tensor import Tensor
 
 def slice(
     input_tensor: Tensor,
-    slice_start: Sequence[int],
-    slice_end: Sequence[int],
+    slice_start: Sequence[int] | Tensor,
+    slice_end: Sequence[int] | Tensor,
     *,
+    slice_dim: int | None = None,
+    num_devices: int | None = None,
     memory_config: MemoryConfig | None = None,
 ) -> Tensor:
     """input[start:end] in every dim, step 1; one start and one end per dim, negative ones count from the end.
 
     Of a block float tensor a slice that does not start on a tile comes back as bf16, as from ttnn (it goes through row
-    major).
+    major). With start and end as uint32 tensors [rank] their values do not shape the program: the result has
+    1/num_devices of `slice_dim`, whatever they say.
     """
     check_options("slice", memory_config=memory_config)
+    if isinstance(slice_start, Tensor) and isinstance(slice_end, Tensor):
+        return _slice_by_tensors(input_tensor, slice_start, slice_end, slice_dim, num_devices, memory_config)
+    assert not isinstance(slice_start, Tensor)
+    assert not isinstance(slice_end, Tensor)
     mesh_of("slice", input_tensor)
     have = input_tensor.spec
     rank = len(have.shape)
@@ -53,6 +60,43 @@ def slice(
     spec = tensor_spec([e - s for s, e in zip(starts, ends, strict=True)], dtype, have.layout, placement)
     index = (builtins.slice(None), *(builtins.slice(s, e) for s, e in zip(starts, ends, strict=True)))
     return run("slice", [input_tensor], [spec], lambda x: x[index], rounding=moved)[0]
+
+
+def _slice_by_tensors(
+    tensor: Tensor,
+    start: Tensor,
+    end: Tensor,
+    dim: int | None,
+    num_devices: int | None,
+    memory_config: MemoryConfig | None,
+) -> Tensor:
+    mesh_of("slice", tensor, start, end)
+    have, rank = tensor.spec, len(tensor.spec.shape)
+    for name, bound in (("slice_start", start), ("slice_end", end)):
+        check_dtype("slice", name, bound, DataType.UINT32)
+        check_layout("slice", name, bound, Layout.ROW_MAJOR)
+        if bound.spec.shape != (rank,):
+            raise fail("slice", f"{name} must have shape [{rank}], got {bound.spec.shape!r}")
+    if dim is None or num_devices is None:
+        raise fail("slice", "slice_dim and num_devices must be given with start and end tensors")
+    if have.shape[dim] % num_devices or have.dtype is not DataType.BFLOAT16 or tensor.is_sharded():
+        raise not_implemented("slice", "this tensor, start and end by tensors", (have, num_devices))
+    shape = list(have.shape)
+    shape[dim] //= num_devices
+
+    def compute(values: Values, starts: Values, ends: Values) -> Values:
+        first, last = starts[0].tolist(), ends[0].tolist()
+        if [b - a for a, b in zip(first, last, strict=True)] != shape:
+            raise fail("slice", f"start {first} and end {last} do not give the shape {shape}")
+        if any(b > extent for b, extent in zip(last, have.shape, strict=True)):
+            raise fail(
+                "slice", f"end {last} is beyond the tensor's {have.shape!r}; a chip would read what stands there"
+            )
+        index = (builtins.slice(None), *(builtins.slice(a, b) for a, b in zip(first, last, strict=True)))
+        return values[index]
+
+    spec = tensor_spec(shape, have.dtype, have.layout, memory_config or have.memory_config)
+    return run("slice", [tensor, start, end], [spec], compute, rounding=moved)[0]
 
 
 def concat(tensors: Sequence[Tensor], dim: int = 0, *, memory_config: MemoryConfig | None = None) -> Tensor:

@@ -1,12 +1,13 @@
 """Grouped-query attention with a paged KV cache, tensor parallel: each chip has its share of the heads.
 
-Shapes: B users (rows), S positions of a prefill chunk, T = B * S rows of it, H and G query and KV heads of one chip,
-K head_dim, D dim.
+Shapes: B users (rows), T rows of a prefill pass, H and G query and KV heads of one chip, K head_dim, D dim.
 """
 
 import torch
 import ttnn
 
+from models.mixtral8x7b.packing import START_UNIT
+from models.mixtral8x7b.paging import KV_BLOCK
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.layouts import (
     DECODE_KEYS_AT_ONCE,
@@ -22,10 +23,10 @@ from models.mixtral8x7b.tt.layouts import (
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.precision import Precision
 from models.mixtral8x7b.tt.rope import Rotation
-from models.mixtral8x7b.tt.steps import DecodeStep, PrefillChunk
+from models.mixtral8x7b.tt.steps import Continuation, DecodeStep, PrefillPass
 from models.mixtral8x7b.tt.weights import ReadTensor, Weights
 
-PREFILL_CHUNK = 256  # queries and keys that one core takes at a time; 512 does not fit in L1
+ROWS_AT_ONCE = 256  # queries and keys that one core takes at a time; 512 does not fit in L1
 
 
 class Attention:
@@ -134,24 +135,33 @@ class Attention:
 
     # ---------------------------------------------------------------- prefill
 
-    def forward_prefill(self, x_TD: ttnn.Tensor, cache: KVCache, chunk: PrefillChunk) -> ttnn.Tensor:
-        """A chunk of B users: normed [1, 1, T/n, D] -> [1, 1, T/n, D], each chip 1/n of the rows, in DRAM. Frees x."""
+    def forward_prefill(self, x_TD: ttnn.Tensor, cache: KVCache, layout: PrefillPass) -> ttnn.Tensor:
+        """A pass: normed [1, 1, T/n, D] -> [1, 1, T/n, D], each chip 1/n of the rows, in DRAM. Frees x."""
         own = ttnn.typecast(x_TD, self._dtype) if self._dtype != ttnn.bfloat16 else x_TD  # minimal_matmul: one dtype
         if own is not x_TD:
             ttnn.deallocate(x_TD)
         all_TD = self._mesh.gather_rows(own)
         qkv = self._matmul(all_TD, self._wqkv)
         ttnn.deallocate(all_TD)
-        q, k, v = self._split_heads(qkv, chunk)
+        q, k, v = ttnn.experimental.nlp_create_qkv_heads(
+            qkv,
+            num_heads=self._n_heads,
+            num_kv_heads=self._n_kv_heads,
+            transpose_k_heads=False,
+            memory_config=ttnn.DRAM_MEMORY_CONFIG,
+        )
         ttnn.deallocate(qkv)
-        q_BHSK, k_BGSK = self._turn(q, chunk.rotation), self._to_kv_dtype(self._turn(k, chunk.rotation))
-        v_BGSK = self._to_kv_dtype(v)
+        q_HTK, k_GTK = self._turn(q, layout.rotation), self._to_kv_dtype(self._turn(k, layout.rotation))
+        v_GTK = self._to_kv_dtype(v)
         keys, values = cache.keys[self._layer], cache.values[self._layer]
-        for pool, new in ((keys, k_BGSK), (values, v_BGSK)):
-            ttnn.experimental.paged_fill_cache(pool, new, chunk.fill_table, batch_idx_tensor=chunk.batch_indices)
-        heads_TD = self._attend(q_BHSK, k_BGSK, v_BGSK, keys, values, chunk)
-        for tensor in (q_BHSK, k_BGSK, v_BGSK):
+        for pool, new in ((keys, k_GTK), (values, v_GTK)):  # the pass is one user, whose page table names all blocks
+            ttnn.experimental.paged_fill_cache(pool, new, layout.fill_table, batch_idx=0)
+        attended = self._attend(q_HTK, k_GTK, v_GTK, layout)
+        for piece in layout.continuations:
+            attended = self._attend_from_cache(attended, q_HTK, keys, values, layout.size, piece)
+        for tensor in (q_HTK, k_GTK, v_GTK):
             ttnn.deallocate(tensor)
+        heads_TD = self._to_weight_dtype(attended)
         part = self._matmul(heads_TD, self._wo)
         ttnn.deallocate(heads_TD)
         return self._mesh.sum_and_split_rows(part)
@@ -164,18 +174,6 @@ class Attention:
             memory_config=ttnn.DRAM_MEMORY_CONFIG,
             compute_kernel_config=self._kernel,
         )
-
-    def _split_heads(self, qkv: ttnn.Tensor, chunk: PrefillChunk) -> tuple[ttnn.Tensor, ttnn.Tensor, ttnn.Tensor]:
-        """[1, 1, T, columns] -> q [B, H, S, K], k and v [B, G, S, K]."""
-        per_user = ttnn.reshape(qkv, (chunk.n_users, 1, chunk.length, qkv.shape[-1]))
-        q, k, v = ttnn.experimental.nlp_create_qkv_heads(
-            per_user,
-            num_heads=self._n_heads,
-            num_kv_heads=self._n_kv_heads,
-            transpose_k_heads=False,
-            memory_config=ttnn.DRAM_MEMORY_CONFIG,
-        )
-        return q, k, v
 
     def _turn(self, heads: ttnn.Tensor, rotation: Rotation) -> ttnn.Tensor:
         turned = ttnn.experimental.rotary_embedding_llama(
@@ -190,42 +188,64 @@ class Attention:
         ttnn.deallocate(heads)
         return rounded
 
-    def _attend(
+    def _attend(self, q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, layout: PrefillPass) -> ttnn.Tensor:
+        """Every piece among its own rows -> the heads side by side, [1, 1, T, H*K]."""
+        return ttnn.transformer.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            is_causal=True,
+            cu_window_seqlens=layout.windows,
+            program_config=_sdpa_program(ROWS_AT_ONCE),
+            compute_kernel_config=self._sdpa_prefill,
+            output_concat_heads=True,
+        )
+
+    def _attend_from_cache(
         self,
+        attended: ttnn.Tensor,
         q: ttnn.Tensor,
-        k: ttnn.Tensor,
-        v: ttnn.Tensor,
         keys: ttnn.Tensor,
         values: ttnn.Tensor,
-        chunk: PrefillChunk,
+        size: int,
+        piece: Continuation,
     ) -> ttnn.Tensor:
-        """-> the heads side by side in the dtype that wo's matmul wants, [1, 1, T, H*K]."""
-        size = min(PREFILL_CHUNK, chunk.length)
-        program = ttnn.SDPAProgramConfig(
-            compute_with_storage_grid_size=GRID, exp_approx_mode=False, q_chunk_size=size, k_chunk_size=size
+        """A piece that goes on from the cache, among all of its prompt's positions: its rows of `attended` anew.
+
+        The operation that fills a paged cache puts them there, 64 by 64, by data and not by shape.
+        """
+        rows = ttnn.slice(q, piece.first_row, piece.end_row, slice_dim=2, num_devices=size // piece.rows)
+        seen = ttnn.transformer.chunked_scaled_dot_product_attention(
+            rows,
+            keys,
+            values,
+            piece.page_table,
+            chunk_start_idx_tensor=piece.start,
+            program_config=_sdpa_program(START_UNIT),
+            compute_kernel_config=self._sdpa_prefill,
         )
-        if chunk.start == 0:
-            attended = ttnn.transformer.scaled_dot_product_attention(
-                q, k, v, is_causal=True, program_config=program, compute_kernel_config=self._sdpa_prefill
-            )
-        else:  # earlier chunks are in the cache only
-            attended = ttnn.transformer.chunked_scaled_dot_product_attention(
-                q,
-                keys,
-                values,
-                chunk.page_table,
-                chunk_start_idx=chunk.start,
-                program_config=program,
-                compute_kernel_config=self._sdpa_prefill,
-            )
-        side_by_side = ttnn.experimental.nlp_concat_heads(attended, memory_config=ttnn.DRAM_MEMORY_CONFIG)
-        ttnn.deallocate(attended)
-        flat = ttnn.reshape(side_by_side, (1, 1, chunk.n_users * chunk.length, side_by_side.shape[-1]))
+        ttnn.deallocate(rows)
+        side_by_side = ttnn.experimental.nlp_concat_heads(seen, memory_config=ttnn.DRAM_MEMORY_CONFIG)
+        ttnn.deallocate(seen)
+        width = attended.shape[-1]
+        blocks = ttnn.reshape(attended, (size // KV_BLOCK, 1, KV_BLOCK, width))
+        ttnn.experimental.paged_fill_cache(blocks, side_by_side, piece.put_back, batch_idx=0)
+        ttnn.deallocate(side_by_side)
+        return ttnn.reshape(blocks, (1, 1, size, width))
+
+    def _to_weight_dtype(self, heads: ttnn.Tensor) -> ttnn.Tensor:
+        """In the dtype that wo's matmul wants, [1, 1, T, H*K]. Frees heads, or returns them."""
         if self._dtype == ttnn.bfloat16:
-            return flat
-        rounded = ttnn.typecast(flat, self._dtype)
-        ttnn.deallocate(flat)
+            return heads
+        rounded = ttnn.typecast(heads, self._dtype)
+        ttnn.deallocate(heads)
         return rounded
+
+
+def _sdpa_program(rows: int) -> ttnn.SDPAProgramConfig:
+    return ttnn.SDPAProgramConfig(
+        compute_with_storage_grid_size=GRID, exp_approx_mode=False, q_chunk_size=rows, k_chunk_size=rows
+    )
 
 
 def _fused_qkv(read: ReadTensor, layer: int, n_devices: int, chip: int) -> torch.Tensor:

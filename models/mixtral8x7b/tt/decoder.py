@@ -7,7 +7,7 @@ from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.moe import MoE
 from models.mixtral8x7b.tt.precision import Precision
 from models.mixtral8x7b.tt.rms_norm import RMSNorm
-from models.mixtral8x7b.tt.steps import DecodeStep, PrefillChunk
+from models.mixtral8x7b.tt.steps import DecodeStep, PrefillPass
 from models.mixtral8x7b.tt.weights import Weights
 
 
@@ -28,9 +28,9 @@ class DecoderBlock:
         fed = self._moe.forward_decode(self._ffn_norm.forward_decode(x_BD))
         return _added(x_BD, fed, self._residual)
 
-    def forward_prefill(self, x_TD: ttnn.Tensor, cache: KVCache, chunk: PrefillChunk) -> ttnn.Tensor:
+    def forward_prefill(self, x_TD: ttnn.Tensor, cache: KVCache, layout: PrefillPass) -> ttnn.Tensor:
         """The residual [1, 1, T/n, D], each chip 1/n of the rows, in DRAM. Frees x."""
-        attended = self._attention.forward_prefill(self._attention_norm.forward_prefill(x_TD), cache, chunk)
+        attended = self._attention.forward_prefill(self._attention_norm.forward_prefill(x_TD), cache, layout)
         x_TD = _added(x_TD, attended, ttnn.DRAM_MEMORY_CONFIG)
         fed = self._moe.forward_prefill(self._ffn_norm.forward_prefill(x_TD))
         return _added(x_TD, fed, ttnn.DRAM_MEMORY_CONFIG)

@@ -10,7 +10,6 @@ TILE = 32  # rows and columns of a tile
 DECODE_ROWS = 32  # the decode program always has one tile of rows, one row per user
 GRID = (8, 8)  # worker cores (columns, rows); asked for by dispatching on ethernet cores
 ALL_CORES = GRID[0] * GRID[1]
-LARGE_BUCKET = 1024  # the lengths of long prefill passes are multiples of it, those of short ones divide it
 RESIDUAL_CORES = 32  # half the grid at most: the other half stays free for the collectives' workers
 DECODE_KEYS_AT_ONCE = 256  # keys that one core takes at a time; a larger chunk means fewer partial softmaxes to join
 MOST_WEIGHT_TILES = 192  # that a core reads at a time; three such blocks of bfp8 are in flight, 0.6 MB of its L1

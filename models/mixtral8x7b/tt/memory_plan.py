@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import ttnn
 
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
+from models.mixtral8x7b.packing import LARGEST_PASS, MOST_PIECES, SMALLEST_PASS
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
 from models.mixtral8x7b.sizes import size_text
 from models.mixtral8x7b.tt.decode_state import table_width
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE, tiles
 from models.mixtral8x7b.tt.mesh import TRACE_REGION_BYTES
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, bucket
-from models.mixtral8x7b.tt.rope import table_length
+from models.mixtral8x7b.tt.prefill import continued_table_width
 from models.mixtral8x7b.tt.router import padded_experts
 
 BANKS = 12
@@ -78,7 +78,7 @@ class MemoryPlan:
             "norms": (2 * c.n_layers + 1) * row_major(c.dim // TILE, 2 * TILE),
             "embedding": row_major(c.vocab_size, 2 * c.dim),
             "LM head": over_banks(c.dim, c.vocab_size // n, p.lm_head_weights),
-            "rotary tables": 2 * row_major(table_length(c.max_seq_len), 2 * c.head_dim) + tiled(TILE, TILE, bf16),
+            "rotary tables": 2 * row_major(c.max_seq_len, 2 * c.head_dim) + tiled(TILE, TILE, bf16),
         }
 
     def decode_state(self) -> int:
@@ -95,9 +95,14 @@ class MemoryPlan:
         """
         c, rows, bf16 = self.config, self.pass_tokens, ttnn.bfloat16
         rounded = self.precision.expert_activations
-        rotation = 2 * tiled(min(rows, self.max_context), c.head_dim, bf16)
+        rotation = 2 * tiled(rows, c.head_dim, bf16)
         inputs = tiled(DECODE_ROWS, rows // self.n_devices, bf16) + row_major(1, 4 * rows // self.n_devices)
-        tables = 3 * row_major(DECODE_ROWS, 4 * blocks_for(self.max_context))
+        of_blocks, of_prompt = (
+            row_major(1, 4 * rows // KV_BLOCK),
+            row_major(1, 4 * continued_table_width(self.max_context)),
+        )
+        tables = row_major(1, 4 * (MOST_PIECES + 1)) + of_blocks
+        tables += MOST_PIECES * (of_prompt + of_blocks + 3 * row_major(1, 16))  # if every piece went on from the cache
         residual = 3 * tiled(rows // self.n_devices, c.dim, bf16)
         routing = (2 + c.moe.num_experts // self.n_devices) * tiled(rows, 1, bf16) + 2 * tiled(rows, 1, ttnn.uint32)
         experts = tiled(rows, c.dim, rounded) + 2 * tiled(rows, c.hidden_dim, rounded)
@@ -174,8 +179,8 @@ def plan(
     n_devices: int,
     n_blocks: int,
     max_context: int,
-    max_pass_tokens: int = MAX_PASS_TOKENS,
+    max_pass_tokens: int = LARGEST_PASS,
 ) -> MemoryPlan:
-    """The plan of a model with n_blocks KV blocks; as many short prompts, padded, make its largest prefill pass."""
-    pass_tokens = min(max_pass_tokens, n_blocks * bucket(1, 1, n_devices))
+    """The plan of a model with n_blocks KV blocks; as many of one prompt or more make its largest prefill pass."""
+    pass_tokens = min(max_pass_tokens, max(SMALLEST_PASS, 1 << (n_blocks * KV_BLOCK - 1).bit_length()))
     return MemoryPlan(config, precision, n_devices, max_context, pass_tokens)

@@ -11,6 +11,7 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.config import ConfigError
+from models.mixtral8x7b.packing import LARGEST_PASS, Pass, pack, pass_sizes
 from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.tt.decode_state import DecodeState
 from models.mixtral8x7b.tt.decoder import DecoderBlock
@@ -21,7 +22,7 @@ from models.mixtral8x7b.tt.lm_head import LMHead
 from models.mixtral8x7b.tt.memory_plan import plan
 from models.mixtral8x7b.tt.mesh import Mesh, check_split
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, PrefillInputs, bucket, passes
+from models.mixtral8x7b.tt.prefill import PrefillInputs
 from models.mixtral8x7b.tt.rms_norm import RMSNorm
 from models.mixtral8x7b.tt.rope import Rope
 from models.mixtral8x7b.tt.sampler import Sampler
@@ -32,7 +33,7 @@ from models.mixtral8x7b.tt.weights import Weights
 class Mixtral:
     """n_blocks KV blocks of 64 positions are shared by all users; one user may have max_context positions.
 
-    max_pass_tokens limits how many padded prompt tokens one prefill pass takes; longer prompts go in chunks of it.
+    max_pass_tokens limits the rows of one prefill pass.
     Raises ConfigError, before anything is loaded, for a model that does not divide over the chips, a context beyond it,
     or a KV cache that does not fit beside the weights.
     """
@@ -44,15 +45,14 @@ class Mixtral:
         precision: Precision,
         n_blocks: int,
         max_context: int,
-        max_pass_tokens: int = MAX_PASS_TOKENS,
+        max_pass_tokens: int = LARGEST_PASS,
     ) -> None:
         config = weights.config
         config.check_context(max_context)
         check_split(config, mesh.n_devices)
-        if bucket(max_pass_tokens, 1, mesh.n_devices) != max_pass_tokens:  # chunks would begin inside a chunk of keys
+        if max_pass_tokens not in pass_sizes():
             raise ConfigError(
-                f"max_pass_tokens is {max_pass_tokens}; expected the length of a pass: "
-                f"{bucket(max_pass_tokens, 1, mesh.n_devices)} is one"
+                f"max_pass_tokens is {max_pass_tokens}; expected one of {', '.join(map(str, pass_sizes()))}"
             )
         plan(config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens).check(n_blocks)
         self.config, self.mesh, self.precision = config, mesh, precision
@@ -90,37 +90,36 @@ class Mixtral:
 
     # ---------------------------------------------------------------- prefill
 
-    def passes(self, prompts: Sequence[Prompt]) -> list[list[Prompt]]:
-        """The prompts in groups that `prefill` takes, those of equal padded length together."""
-        return passes(prompts, self.mesh.n_devices, self._max_pass_tokens)
+    def passes(self, prompts: Sequence[Prompt]) -> list[Pass]:
+        """What `prefill_pass` takes, one after the other, for prompts of any lengths in rows of their own."""
+        return pack(prompts, self._max_pass_tokens)
 
     def prefill(self, prompts: Sequence[Prompt]) -> ttnn.Tensor:
         """Fills the cache with the prompts' keys and values and gives the logits of their last tokens.
 
         The logits are as decode_logits gives them; row r is that of the prompt with row r, other rows mean nothing.
-        The prompts of one call must fit in a pass (see `passes`); a single one may be longer.
         """
-        longest = max(len(prompt.ids) for prompt in prompts)
-        length = bucket(longest, len(prompts), self.mesh.n_devices)
-        if len(prompts) > 1 and length * len(prompts) > self._max_pass_tokens:
-            raise ValueError(f"{len(prompts)} prompts of {length} tokens; a pass takes {self._max_pass_tokens}")
-        for start in range(0, longest, self._max_pass_tokens):
-            rest = bucket(longest - start, len(prompts), self.mesh.n_devices)
-            inputs = PrefillInputs(prompts, start, min(rest, self._max_pass_tokens), self.mesh, self._rope)
-            x_TD = self._prefill_chunk(inputs)
-            if start + self._max_pass_tokens < longest:
-                ttnn.deallocate(x_TD)
-                inputs.deallocate()
-        last_BD = self._last_rows(x_TD, inputs)
-        inputs.deallocate()
+        first, *others = self.passes(prompts)
+        last_BD = self._run(first)
+        for another in others:
+            more_BD = self._run(another)
+            ttnn.add_(last_BD, more_BD)  # rows of prompts that do not end in a pass are 0
+            ttnn.deallocate(more_BD)
         return self._head(last_BD)
 
-    def _prefill_chunk(self, inputs: PrefillInputs) -> ttnn.Tensor:
-        """The residual of a chunk after all layers, [1, 1, T/n, D], each chip 1/n of the rows, in DRAM."""
+    def prefill_pass(self, of: Pass) -> ttnn.Tensor:
+        """One pass of several; the logits are right in the rows of the prompts that end in it."""
+        return self._head(self._run(of))
+
+    def _run(self, of: Pass) -> ttnn.Tensor:
+        """A pass through all layers; the last rows of the prompts that end in it, 0 elsewhere, [1, 1, 32, D]."""
+        inputs = PrefillInputs(of, self.config, self.mesh, self._rope, self.max_context)
         x_TD = self._embedding.forward_prefill(inputs.ids)
         for layer in self._layers:
-            x_TD = layer.forward_prefill(x_TD, self.cache, inputs.chunk)
-        return x_TD
+            x_TD = layer.forward_prefill(x_TD, self.cache, inputs.layout)
+        last_BD = self._last_rows(x_TD, inputs)
+        inputs.deallocate()
+        return last_BD
 
     def _last_rows(self, x_TD: ttnn.Tensor, inputs: PrefillInputs) -> ttnn.Tensor:
         """Each prompt's last row in its decode row, [1, 1, 32, D] in the decode residual's layout. Frees x.

@@ -1,72 +1,80 @@
-"""Lays prompts out for prefill: how long a pass is, and the tensors that one chunk of it needs."""
-
-from collections.abc import Sequence
-from math import gcd, lcm
+"""The tensors of one prefill pass: which token, position and KV block each of its rows has."""
 
 import torch
 import ttnn
 
-from models.mixtral8x7b.paging import KV_BLOCK, Prompt
-from models.mixtral8x7b.tt.layouts import DECODE_ROWS, LARGE_BUCKET, TILE
+from models.mixtral8x7b.config import MixtralConfig
+from models.mixtral8x7b.packing import LARGEST_PASS, MOST_PIECES, Pass, Piece, attended_rows
+from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.rope import Rope
-from models.mixtral8x7b.tt.steps import PrefillChunk
+from models.mixtral8x7b.tt.steps import Continuation, PrefillPass
 
-SMALL_BUCKETS = (128, 256, 512)  # few lengths, so few programs; above them multiples of LARGE_BUCKET
-MAX_PASS_TOKENS = 16384  # tokens of all users together in one pass; activations take 0.64 GB of a chip at full size
-SKIP = -1  # entry of a fill table for positions beyond a user's blocks: keys and values of padding are thrown away
-
-
-def bucket(length: int, n_users: int, n_devices: int) -> int:
-    """The padded length of a pass: at least `length`, and rows that divide over the chips in whole tiles."""
-    unit = lcm(SMALL_BUCKETS[0], n_devices * TILE // gcd(n_devices * TILE, n_users))
-    fitting = [size for size in SMALL_BUCKETS if size >= length and size % unit == 0]
-    return fitting[0] if fitting else -(-length // lcm(LARGE_BUCKET, unit)) * lcm(LARGE_BUCKET, unit)
-
-
-def passes(prompts: Sequence[Prompt], n_devices: int, max_tokens: int) -> list[list[Prompt]]:
-    """Groups prompts of equal bucket into passes of at most max_tokens padded tokens; a longer one goes alone."""
-    groups: list[list[Prompt]] = []
-    for prompt in sorted(prompts, key=lambda prompt: (bucket(len(prompt.ids), 1, n_devices), prompt.row)):
-        size = bucket(len(prompt.ids), 1, n_devices)
-        last = groups[-1] if groups else None
-        if last and bucket(len(last[0].ids), 1, n_devices) == size and (len(last) + 1) * size <= max_tokens:
-            last.append(prompt)
-        else:
-            groups.append([prompt])
-    return groups
+SKIP = -1  # entry of a table for rows that are nobody's: they are thrown away
 
 
 class PrefillInputs:
-    """The tensors of one chunk: positions start .. start + length - 1 of every prompt of a pass, padded to `length`."""
+    """Of a model whose users have at most max_context positions. Rows of padding are token 0 at position 0."""
 
-    def __init__(self, prompts: Sequence[Prompt], start: int, length: int, mesh: Mesh, rope: Rope) -> None:
-        n_users, first, end = len(prompts), start // KV_BLOCK, (start + length) // KV_BLOCK
-        ids = torch.zeros(n_users, length, dtype=torch.int32)
-        table = torch.full((n_users, end), SKIP, dtype=torch.int32)
-        last_TO = torch.zeros(1, 1, DECODE_ROWS, n_users * length)
-        for user, prompt in enumerate(prompts):
-            part = list(prompt.ids[start : start + length])
-            ids[user, : len(part)] = torch.tensor(part, dtype=torch.int32)
-            own = list(prompt.blocks[:end])
-            table[user, : len(own)] = torch.tensor(own, dtype=torch.int32)
-            last = len(prompt.ids) - 1 - start
-            if 0 <= last < length:
-                last_TO[..., prompt.row, user * length + last] = 1
-        self.ids = mesh.put(ids.reshape(1, 1, 1, -1), ttnn.uint32, placement=Placement.SPLIT_COLUMNS)
-        self.select_last = mesh.put(last_TO, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.SPLIT_COLUMNS)
-        self.chunk = PrefillChunk(
-            n_users=n_users,
-            start=start,
-            length=length,
-            rotation=rope.for_prefill(start, length),
-            fill_table=mesh.put(table[:, first:], ttnn.int32),
-            page_table=mesh.put(table.clamp(min=0), ttnn.int32),
-            batch_indices=mesh.put(torch.arange(n_users, dtype=torch.int32), ttnn.int32),
+    def __init__(self, of: Pass, config: MixtralConfig, mesh: Mesh, rope: Rope, max_context: int) -> None:
+        ids, positions = torch.zeros(1, of.size, dtype=torch.int32), torch.zeros(1, of.size, dtype=torch.int32)
+        fill = torch.full((1, of.size // KV_BLOCK), SKIP, dtype=torch.int32)
+        windows = torch.full((MOST_PIECES + 1,), of.size, dtype=torch.int32)
+        last_RT = torch.zeros(1, 1, DECODE_ROWS, of.size)
+        for number, piece in enumerate(of.pieces):
+            rows = slice(piece.at, piece.at + piece.end - piece.start)
+            ids[0, rows] = torch.tensor(piece.prompt.ids[piece.start : piece.end], dtype=torch.int32)
+            positions[0, rows] = torch.arange(piece.start, piece.end, dtype=torch.int32)
+            first = piece.at // KV_BLOCK
+            own = piece.prompt.blocks[piece.start // KV_BLOCK : blocks_for(piece.end)]
+            fill[0, first : first + len(own)] = torch.tensor(own, dtype=torch.int32)
+            windows[number : number + 2] = torch.tensor([piece.at, piece.at + piece.rows], dtype=torch.int32)
+            if piece.ends_prompt:
+                last_RT[..., piece.prompt.row, rows.stop - 1] = 1
+        windows[MOST_PIECES] = of.size
+        self.ids = mesh.put(ids[None, None], ttnn.uint32, placement=Placement.SPLIT_COLUMNS)
+        self.select_last = mesh.put(last_RT, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.SPLIT_COLUMNS)
+        self._mesh, self._max_context = mesh, max_context
+        self._queries = (config.n_heads // mesh.n_devices, config.head_dim)
+        self.layout = PrefillPass(
+            size=of.size,
+            rotation=rope.for_prefill(mesh.put(positions, ttnn.uint32)),
+            windows=mesh.put(windows, ttnn.int32),
+            fill_table=mesh.put(fill, ttnn.int32),
+            continuations=tuple(self._continuation(piece, of.size) for piece in of.pieces if piece.start),
         )
 
     def deallocate(self) -> None:
-        self.chunk.rotation.deallocate()
-        chunk = self.chunk
-        for tensor in (self.ids, self.select_last, chunk.fill_table, chunk.page_table, chunk.batch_indices):
+        self.layout.rotation.deallocate()
+        for tensor in (self.ids, self.select_last, self.layout.windows, self.layout.fill_table):
             ttnn.deallocate(tensor)
+        for piece in self.layout.continuations:
+            for tensor in (piece.first_row, piece.end_row, piece.page_table, piece.start, piece.put_back):
+                ttnn.deallocate(tensor)
+
+    def _continuation(self, piece: Piece, size: int) -> Continuation:
+        rows = attended_rows(piece.rows)
+        table = torch.zeros(1, continued_table_width(self._max_context), dtype=torch.int32)
+        own = piece.prompt.blocks[: blocks_for(piece.end)]
+        table[0, : len(own)] = torch.tensor(own, dtype=torch.int32)
+        back = torch.full((1, rows // KV_BLOCK), SKIP, dtype=torch.int32)
+        first, n_blocks = piece.at // KV_BLOCK, piece.rows // KV_BLOCK
+        back[0, :n_blocks] = torch.arange(first, first + n_blocks, dtype=torch.int32)
+        heads, head_dim = self._queries
+        return Continuation(
+            rows=rows,
+            first_row=self._corner(0, piece.at, 0),
+            end_row=self._corner(heads, piece.at + rows, head_dim),
+            page_table=self._mesh.put(table, ttnn.int32),
+            start=self._mesh.put(torch.tensor([piece.start], dtype=torch.int32), ttnn.int32),
+            put_back=self._mesh.put(back, ttnn.int32),
+        )
+
+    def _corner(self, *at: int) -> ttnn.Tensor:
+        return self._mesh.put(torch.tensor([at[0] and 1, *at], dtype=torch.int32), ttnn.uint32)
+
+
+def continued_table_width(max_context: int) -> int:
+    """Blocks in the page table of a continuation, in which attention also looks up rows behind the piece."""
+    return blocks_for(max_context) + LARGEST_PASS // KV_BLOCK

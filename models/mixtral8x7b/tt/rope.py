@@ -11,7 +11,7 @@ import ttnn
 
 from models.mixtral8x7b.config import MixtralConfig
 from models.mixtral8x7b.reference.rope import rope_tables
-from models.mixtral8x7b.tt.layouts import DECODE_ROWS, LARGE_BUCKET, TILE, one_row_per_core
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE, one_row_per_core
 from models.mixtral8x7b.tt.mesh import Mesh
 
 ROPE_ROWS = 2 * DECODE_ROWS  # in decode query and key heads are turned together: 32 rows for each
@@ -19,7 +19,7 @@ ROPE_ROWS = 2 * DECODE_ROWS  # in decode query and key heads are turned together
 
 @dataclass(frozen=True)
 class Rotation:
-    """What turns the heads at the positions of one step or one chunk."""
+    """What turns the heads at the positions of one step or one pass."""
 
     cos: ttnn.Tensor
     sin: ttnn.Tensor
@@ -32,11 +32,10 @@ class Rotation:
 
 
 class Rope:
-    """Tables [1, 1, table_length, head_dim] bf16, whole on every chip [16.8 MB for both at 32k]."""
+    """Tables [1, 1, max_seq_len, head_dim] bf16, whole on every chip [16.8 MB for both at 32k]."""
 
     def __init__(self, config: MixtralConfig, mesh: Mesh) -> None:
-        cos_SP, sin_SP = rope_tables(config, table_length(config.max_seq_len))
-        self._head_dim = config.head_dim
+        cos_SP, sin_SP = rope_tables(config, config.max_seq_len)
         self._cos_SK = mesh.put(cos_SP.repeat_interleave(2, dim=-1)[None, None], ttnn.bfloat16)
         self._sin_SK = mesh.put(sin_SP.repeat_interleave(2, dim=-1)[None, None], ttnn.bfloat16)
         self._per_row = one_row_per_core(config.head_dim, ROPE_ROWS)
@@ -51,31 +50,28 @@ class Rope:
     def for_decode(self, positions_64: ttnn.Tensor) -> Rotation:
         """uint32 [1, 64], the 32 rows' positions twice -> tables [1, 64, 1, head_dim], one row on each of 64 cores."""
         return Rotation(
-            self._rows(self._cos_SK, positions_64), self._rows(self._sin_SK, positions_64), self._swap_per_row
+            self._sharded_rows(self._cos_SK, positions_64),
+            self._sharded_rows(self._sin_SK, positions_64),
+            self._swap_per_row,
         )
 
-    def for_prefill(self, start: int, length: int) -> Rotation:
-        """Tables of positions start .. start + length - 1, [1, 1, length, head_dim] in DRAM."""
-        return Rotation(self._slice(self._cos_SK, start, length), self._slice(self._sin_SK, start, length), self._swap)
+    def for_prefill(self, positions: ttnn.Tensor) -> Rotation:
+        """uint32 [1, T], each row's position -> tables [1, 1, T, head_dim] in DRAM. Frees positions."""
+        rotation = Rotation(_rows(self._cos_SK, positions), _rows(self._sin_SK, positions), self._swap)
+        ttnn.deallocate(positions)
+        return rotation
 
-    def _rows(self, table_SK: ttnn.Tensor, positions_64: ttnn.Tensor) -> ttnn.Tensor:
-        rows = ttnn.unsqueeze_to_4D(ttnn.embedding(positions_64, table_SK, layout=ttnn.TILE_LAYOUT))
+    def _sharded_rows(self, table_SK: ttnn.Tensor, positions_64: ttnn.Tensor) -> ttnn.Tensor:
+        rows = _rows(table_SK, positions_64)
         apart = ttnn.transpose(rows, 1, 2)
         ttnn.deallocate(rows)
         sharded = ttnn.interleaved_to_sharded(apart, self._per_row)
         ttnn.deallocate(apart)
         return sharded
 
-    def _slice(self, table_SK: ttnn.Tensor, start: int, length: int) -> ttnn.Tensor:
-        part = ttnn.slice(table_SK, [0, 0, start, 0], [1, 1, start + length, self._head_dim])
-        tiled = ttnn.to_layout(part, ttnn.TILE_LAYOUT)
-        ttnn.deallocate(part)
-        return tiled
 
-
-def table_length(max_seq_len: int) -> int:
-    """Positions in a table: a prefill pass is padded, and turns its padding too."""
-    return -(-max_seq_len // LARGE_BUCKET) * LARGE_BUCKET
+def _rows(table_SK: ttnn.Tensor, positions: ttnn.Tensor) -> ttnn.Tensor:
+    return ttnn.unsqueeze_to_4D(ttnn.embedding(positions, table_SK, layout=ttnn.TILE_LAYOUT))
 
 
 def _swap_matrix() -> torch.Tensor:

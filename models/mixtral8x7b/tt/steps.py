@@ -1,4 +1,4 @@
-"""What the layers are told about one decode step, and about one prefill chunk. Everything in them is on the chips."""
+"""What the layers are told about one decode step, and about one prefill pass. Everything in them is on the chips."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,23 @@ class DecodeStep:
 
 
 @dataclass(frozen=True)
-class PrefillChunk:
-    """The same positions start .. start + length - 1 of n_users users, one after the other in rows."""
+class Continuation:
+    """A piece of a pass that goes on from the cache. Only `rows` shapes the programs."""
 
-    n_users: int
-    start: int
-    length: int
-    rotation: Rotation
-    fill_table: ttnn.Tensor  # int32 [n_users, length / 64]: blocks for this chunk's keys and values, -1: throw away
-    page_table: ttnn.Tensor  # int32 [n_users, (start + length) / 64]: blocks of this chunk and all before
-    batch_indices: ttnn.Tensor  # int32 [n_users]: 0, 1, ...: the row of the fill table of each user
+    rows: int  # that are attended, a power of two; those behind the piece are other pieces' and are thrown away
+    first_row: ttnn.Tensor  # uint32 [4]: where they begin in the pass's queries, as a corner of [1, H, T, K]
+    end_row: ttnn.Tensor  # uint32 [4]: the corner behind them
+    page_table: ttnn.Tensor  # int32 [1, blocks]: the prompt's blocks from its first position on
+    start: ttnn.Tensor  # int32 [1]: the first row's position in its prompt
+    put_back: ttnn.Tensor  # int32 [1, rows / 64]: which 64 rows of the pass each 64 attended rows are, -1: none
+
+
+@dataclass(frozen=True)
+class PrefillPass:
+    """T rows with any prompts side by side, each at a multiple of 64 rows. Only T shapes the programs."""
+
+    size: int
+    rotation: Rotation  # of each row's position in its prompt
+    windows: ttnn.Tensor  # int32 [33]: the row at which each piece starts, then where the last one ends, then T
+    fill_table: ttnn.Tensor  # int32 [1, T / 64]: the block of each 64 rows' keys and values, -1: throw away
+    continuations: tuple[Continuation, ...]

@@ -1,0 +1,128 @@
+"""Which rows of which prefill pass each prompt gets. Plain Python: rows are numbers, what is computed is the chips'.
+
+    pass of 1024 rows    | prompt 3, positions 0..447 | prompt 0, 128..511 | prompt 7, 0..63 | padding |
+
+A pass holds any prompts side by side, each at a multiple of 64 rows, which is a KV block. There are few sizes of
+passes, so few programs; a prompt that does not fit into what is left of one is cut, and goes on in the next.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.mixtral8x7b.paging import KV_BLOCK, Prompt
+
+SMALLEST_PASS, LARGEST_PASS = 256, 16384  # rows; the sizes are the powers of two in between
+MOST_PIECES = 32  # in a pass: the window ends that attention is told have a fixed number
+START_UNIT = 128  # a piece starts at a multiple of it: keys that attention takes at a time from the cache
+ONE_PASS = 1024  # rows that go into one pass, however much of it stays empty
+MOST_PADDING = 1.25  # computed rows for each that is wanted, above ONE_PASS in all
+
+
+class PackingError(ValueError):
+    """Prompts that no pass can take; the message names the row and what was expected."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Positions start .. end - 1 of a prompt, at the rows from `at` on."""
+
+    prompt: Prompt
+    start: int
+    end: int
+    at: int
+
+    @property
+    def rows(self) -> int:
+        """With the padding of its last block."""
+        return _rounded(self.end - self.start)
+
+    @property
+    def ends_prompt(self) -> bool:
+        return self.end == len(self.prompt.ids)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One call of the prefill program: its size in rows, padding and all, and what stands in it, in order of rows."""
+
+    size: int
+    pieces: tuple[Piece, ...]
+
+
+def pass_sizes(largest: int = LARGEST_PASS) -> list[int]:
+    sizes = (1 << n for n in range(SMALLEST_PASS.bit_length() - 1, LARGEST_PASS.bit_length()))
+    return [size for size in sizes if size <= largest]
+
+
+def attended_rows(rows: int) -> int:
+    """The rows that attention takes of a piece that goes on from the cache: a power of two, so few programs."""
+    return max(START_UNIT, 1 << (rows - 1).bit_length())
+
+
+def pack(prompts: Sequence[Prompt], largest: int = LARGEST_PASS) -> list[Pass]:
+    """Passes for all the prompts, in the order in which they must run; none larger than `largest`.
+
+    Above ONE_PASS rows in all, fewer than MOST_PADDING rows are computed for each row of the prompts, rounded up to
+    blocks, unless `largest` is below ONE_PASS. Raises PackingError for a prompt that starts between multiples of START_UNIT, or has nothing to compute.
+    """
+    for prompt in prompts:
+        if prompt.start % START_UNIT or not 0 <= prompt.start < len(prompt.ids):
+            raise PackingError(
+                f"the prompt of row {prompt.row} goes on at {prompt.start} of {len(prompt.ids)} tokens; expected a "
+                f"multiple of {START_UNIT} before its end"
+            )
+    left = {index: prompt.start for index, prompt in enumerate(prompts)}  # from which position on
+    is_small = sum(_rounded(len(prompt.ids) - prompt.start) for prompt in prompts) <= ONE_PASS
+    passes = []
+    while left:
+        wanted = sum(_rounded(len(prompts[index].ids) - start) for index, start in left.items())
+        passes.append(_filled(_size(wanted, largest, is_small), prompts, left))
+    return passes
+
+
+def _size(wanted: int, largest: int, is_small: bool) -> int:
+    """Of the next pass, for so many rows: all of them if that is little padding, else one that will be full."""
+    above = max(SMALLEST_PASS, 1 << (wanted - 1).bit_length())
+    below = max(SMALLEST_PASS, 1 << (wanted.bit_length() - 1))
+    fits_well = is_small or above < MOST_PADDING * wanted
+    return min(above if fits_well else below, largest)
+
+
+def _filled(size: int, prompts: Sequence[Prompt], left: dict[int, int]) -> Pass:
+    """Takes whole what fits, what goes on from the cache first and long before short; then cuts to fill the rest."""
+    pieces: list[Piece] = []
+    at = 0
+
+    def take(index: int, rows: int) -> None:
+        nonlocal at
+        prompt, start = prompts[index], left[index]
+        end = min(start + rows, len(prompt.ids))
+        pieces.append(Piece(prompt, start, end, at))
+        at += _rounded(end - start)
+        left[index] = end
+        if end == len(prompt.ids):
+            del left[index]
+
+    def rest(index: int) -> int:
+        return _rounded(len(prompts[index].ids) - left[index])
+
+    def most(index: int) -> int:
+        """Rows that the pass can take of it now."""
+        whole, room = rest(index), size - at
+        if left[index] == 0:
+            return whole if whole <= room else room // START_UNIT * START_UNIT
+        if at + attended_rows(whole) <= size:
+            return whole
+        return 1 << (room.bit_length() - 1) if room >= START_UNIT else 0
+
+    for index in sorted(left, key=lambda index: (left[index] == 0, -rest(index), prompts[index].row)):
+        if len(pieces) < MOST_PIECES and most(index) == rest(index):
+            take(index, rest(index))
+    while left and len(pieces) < MOST_PIECES and most(index := max(left, key=lambda index: (most(index), -index))):
+        take(index, most(index))
+    return Pass(size, tuple(pieces))
+
+
+def _rounded(n_tokens: int) -> int:
+    """Up to whole KV blocks."""
+    return -(-n_tokens // KV_BLOCK) * KV_BLOCK
