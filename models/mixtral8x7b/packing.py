@@ -6,6 +6,7 @@ A pass holds any prompts side by side, each at a multiple of 64 rows, which is a
 passes, so few programs; a prompt that does not fit into what is left of one is cut, and goes on in the next.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,8 @@ def pack(prompts: Sequence[Prompt], largest: int = LARGEST_PASS) -> list[Pass]:
     """Passes for all the prompts, in the order in which they must run; none larger than `largest`.
 
     Above ONE_PASS rows in all, fewer than MOST_PADDING rows are computed for each row of the prompts, rounded up to
-    blocks, unless `largest` is below ONE_PASS. Raises PackingError for a prompt that starts between multiples of START_UNIT, or has nothing to compute.
+    blocks, unless `largest` is below ONE_PASS. Raises PackingError for a prompt that starts between multiples of
+    START_UNIT, or has nothing to compute.
     """
     for prompt in prompts:
         if prompt.start % START_UNIT or not 0 <= prompt.start < len(prompt.ids):
@@ -72,20 +74,23 @@ def pack(prompts: Sequence[Prompt], largest: int = LARGEST_PASS) -> list[Pass]:
                 f"multiple of {START_UNIT} before its end"
             )
     left = {index: prompt.start for index, prompt in enumerate(prompts)}  # from which position on
-    is_small = sum(_rounded(len(prompt.ids) - prompt.start) for prompt in prompts) <= ONE_PASS
-    passes = []
+
+    def wanted() -> int:
+        return sum(_rounded(len(prompts[index].ids) - start) for index, start in left.items())
+
+    passes: list[Pass] = []
+    allowed = math.inf if wanted() <= ONE_PASS else MOST_PADDING * wanted()  # rows of all passes together
     while left:
-        wanted = sum(_rounded(len(prompts[index].ids) - start) for index, start in left.items())
-        passes.append(_filled(_size(wanted, largest, is_small), prompts, left))
+        size = _size(wanted(), allowed - sum(one.size for one in passes))
+        passes.append(_filled(min(size, largest), prompts, left))
     return passes
 
 
-def _size(wanted: int, largest: int, is_small: bool) -> int:
-    """Of the next pass, for so many rows: all of them if that is little padding, else one that will be full."""
+def _size(wanted: int, allowed: float) -> int:
+    """Of the next pass, when so many rows are left: all of them if the padding is allowed, else one that is full."""
     above = max(SMALLEST_PASS, 1 << (wanted - 1).bit_length())
     below = max(SMALLEST_PASS, 1 << (wanted.bit_length() - 1))
-    fits_well = is_small or above < MOST_PADDING * wanted
-    return min(above if fits_well else below, largest)
+    return above if above < allowed else below
 
 
 def _filled(size: int, prompts: Sequence[Prompt], left: dict[int, int]) -> Pass:

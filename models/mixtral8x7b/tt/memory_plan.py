@@ -97,6 +97,7 @@ class MemoryPlan:
         rounded = self.precision.expert_activations
         rotation = 2 * tiled(rows, c.head_dim, bf16)
         inputs = tiled(DECODE_ROWS, rows // self.n_devices, bf16) + row_major(1, 4 * rows // self.n_devices)
+        inputs += row_major(1, 4 * rows)  # the hole where the positions stood
         of_blocks, of_prompt = (
             row_major(1, 4 * rows // KV_BLOCK),
             row_major(1, 4 * continued_table_width(self.max_context)),

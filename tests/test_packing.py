@@ -1,0 +1,105 @@
+"""Laying prompts out in passes: every position once, in order, with little padding. No tensors."""
+
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.mixtral8x7b.packing import (
+    MOST_PADDING,
+    MOST_PIECES,
+    ONE_PASS,
+    START_UNIT,
+    PackingError,
+    Pass,
+    attended_rows,
+    pack,
+    pass_sizes,
+)
+from models.mixtral8x7b.paging import KV_BLOCK, Prompt
+
+
+def of_lengths(*lengths: int | tuple[int, int]) -> list[Prompt]:
+    """A prompt of each length; of (length, start), one that goes on from a start."""
+    pairs = [length if isinstance(length, tuple) else (length, 0) for length in lengths]
+    return [Prompt(row, range(length), [], start) for row, (length, start) in enumerate(pairs)]
+
+
+def wanted_rows(prompts: list[Prompt]) -> int:
+    return sum(-(-(len(prompt.ids) - prompt.start) // KV_BLOCK) * KV_BLOCK for prompt in prompts)
+
+
+def check(prompts: list[Prompt], passes: list[Pass]) -> None:
+    """Each prompt from its start to its end, piece by piece, with every rule that the chips do not check."""
+    reached = {prompt.row: prompt.start for prompt in prompts}
+    for one in passes:
+        assert one.size in pass_sizes()
+        assert 1 <= len(one.pieces) <= MOST_PIECES
+        free_from = 0
+        for piece in one.pieces:
+            assert piece.at >= free_from
+            assert piece.at % KV_BLOCK == 0
+            assert piece.start == reached[piece.prompt.row] < piece.end
+            assert piece.start % START_UNIT == 0
+            if piece.start:
+                assert piece.at + attended_rows(piece.rows) <= one.size, "attention would read behind the pass"
+            reached[piece.prompt.row] = piece.end
+            free_from = piece.at + piece.rows
+        assert free_from <= one.size
+    assert reached == {prompt.row: len(prompt.ids) for prompt in prompts}
+    if wanted_rows(prompts) <= ONE_PASS:
+        assert len(passes) == 1
+    else:
+        assert sum(one.size for one in passes) < MOST_PADDING * wanted_rows(prompts)
+
+
+prompt_lengths = st.integers(1, 3000).flatmap(
+    lambda length: st.tuples(st.just(length), st.sampled_from([0, *range(0, length, START_UNIT)]))
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(prompt_lengths, min_size=1, max_size=32))
+def test_any_mix_is_laid_out_by_the_rules(lengths: list[tuple[int, int]]) -> None:
+    prompts = of_lengths(*lengths)
+    check(prompts, pack(prompts))
+
+
+@pytest.mark.parametrize("first", range(64))
+def test_one_prompt_of_any_length(first: int) -> None:
+    for length in range(1 + first, 40000, 64 * 67):
+        check(of_lengths(length), pack(of_lengths(length)))
+
+
+def test_what_belongs_together_shares_a_pass() -> None:
+    assert [(one.size, len(one.pieces)) for one in pack(of_lengths(*[128] * 32))] == [(4096, 32)]
+    assert [(one.size, len(one.pieces)) for one in pack(of_lengths(7, 300, 65, 1))] == [(1024, 4)]
+    assert [one.size for one in pack(of_lengths(16384))] == [16384]
+    assert [one.size for one in pack(of_lengths(32768))] == [16384, 16384]
+    assert [one.size for one in pack(of_lengths(1), largest=256)] == [256]
+    assert [one.size for one in pack(of_lengths(1000), largest=256)] == [256] * 4
+
+
+@cache
+def fewest_passes(wanted: int) -> int:
+    """By trying all: the fewest sizes that hold so many rows with less than a quarter of padding in all."""
+    reachable = {0}
+    for n in range(1, 12):
+        reachable = {total + size for total in reachable for size in pass_sizes()}
+        if any(wanted <= total and (total < MOST_PADDING * wanted or wanted <= ONE_PASS) for total in reachable):
+            return n
+    raise AssertionError(wanted)
+
+
+def test_no_more_passes_than_must_be() -> None:
+    for wanted in range(KV_BLOCK, 8192, KV_BLOCK):
+        assert len(pack(of_lengths(wanted))) == fewest_passes(wanted)
+
+
+@pytest.mark.parametrize("start", [64, 200, 300, -128])
+def test_a_start_that_attention_cannot_take_is_named(start: int) -> None:
+    with pytest.raises(
+        PackingError, match=f"the prompt of row 0 goes on at {start} of 200 tokens; expected a multiple"
+    ):
+        pack(of_lengths((200, start)))
