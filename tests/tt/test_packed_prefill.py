@@ -56,7 +56,7 @@ def test_a_pass_whose_every_piece_goes_on_equals_the_reference(exact_model: Mixt
     going_on = [prompt(row, start + 64 - row, start) for row, start in enumerate(starts)]
     assert [one.size for one in exact_model.passes(going_on)] == [2048]
     logits = exact_model.read_logits(exact_model.prefill(going_on))
-    assert_equal(logits, expected_logits(32, LONGEST)[range(31), [len(one.ids) - 1 for one in going_on]])
+    assert_equal(logits[:31], expected_logits(32, LONGEST)[range(31), [len(one.ids) - 1 for one in going_on]])
 
 
 @pytest.mark.parametrize("n_devices", [1, 8])
