@@ -1,5 +1,7 @@
 """Paged cache and attention, against oracles written from their definitions."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -204,6 +206,36 @@ def test_prefill_attention(length: int) -> None:
                 )
                 torch.testing.assert_close(get(result)[batch, :, row], expected, rtol=1e-4, atol=1e-5)
                 torch.testing.assert_close(get(joined)[batch, 0, row], expected.flatten(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("ends", [[0, 32, 96, 128], [0, 0, 64, 64, 128, 128], [0, 128], [0, 40, 41, 128]])
+def test_a_window_sees_its_own_rows_only(ends: list[int]) -> None:
+    """Also empty windows, and such that end within a tile; heads side by side."""
+    mesh = open_mesh()
+    q, k, v = (torch.randn(1, heads, 128, WIDTH) for heads in (4, 2, 2))
+    with ttnn.exact_values():
+        result = get(
+            ttnn.transformer.scaled_dot_product_attention(
+                *(put(mesh, x, ttnn.bfloat16) for x in (q, k, v)),
+                cu_window_seqlens=counters(mesh, ends),
+                output_concat_heads=True,
+                scale=0.25,
+            )
+        )
+    for first, last in pairwise(ends):
+        for row in range(first, last):
+            keys, values = (x[0, :, first : row + 1].transpose(0, 1) for x in (k, v))
+            expected = plain_attention(q[0, :, row], keys, values, 0.25)
+            torch.testing.assert_close(result[0, 0, row], expected.flatten(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("ends", [[0, 96], [32, 128], [0, 64, 32, 128]])
+def test_windows_that_are_no_partition_are_refused(ends: list[int]) -> None:
+    """The chip would read beyond the tensor, or leave rows out."""
+    mesh = open_mesh()
+    x = put(mesh, torch.randn(1, 2, 128, WIDTH), ttnn.bfloat16)
+    with pytest.raises(RuntimeError, match="cu_window_seqlens must rise from 0 to 128"):
+        ttnn.transformer.scaled_dot_product_attention(x, x, x, cu_window_seqlens=counters(mesh, ends))
 
 
 def test_chunked_attention_against_plain_attention() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import ttnn_cpu as ttnn
-from tests.cpu_backend.helpers import ROWS, TILE, get, open_mesh, put, sharded, spec
+from tests.cpu_backend.helpers import ROWS, TILE, counters, get, open_mesh, put, sharded, spec
 
 DRAM, L1 = ttnn.DRAM_MEMORY_CONFIG, ttnn.L1_MEMORY_CONFIG
 
@@ -12,6 +12,22 @@ DRAM, L1 = ttnn.DRAM_MEMORY_CONFIG, ttnn.L1_MEMORY_CONFIG
 @pytest.fixture
 def mesh() -> ttnn.MeshDevice:
     return open_mesh(2)
+
+
+def test_a_slice_whose_corner_is_data() -> None:
+    mesh = open_mesh(2)
+    x = torch.randn(1, 3, 128, 64).bfloat16()
+    tensor = put(mesh, x, ttnn.bfloat16)
+
+    def rows(first: int, last: int) -> ttnn.Tensor:
+        corners = (counters(mesh, [0, 0, first, 0], ttnn.uint32), counters(mesh, [1, 3, last, 64], ttnn.uint32))
+        return ttnn.slice(tensor, *corners, slice_dim=2, num_devices=4)
+
+    assert torch.equal(get(rows(64, 96)), x[:, :, 64:96])
+    with pytest.raises(RuntimeError, match="do not give the shape"):
+        rows(0, 64)
+    with pytest.raises(RuntimeError, match="is beyond"):
+        rows(112, 144)
 
 
 @pytest.mark.parametrize("layout", [TILE, ROWS], ids=["tile", "row major"])
