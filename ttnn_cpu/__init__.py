@@ -120,6 +120,7 @@ from ttnn_cpu.ops.reshape import permute, reshape, transpose, unsqueeze_to_4D
 from ttnn_cpu.ops.sampling import manual_seed, sampling
 from ttnn_cpu.ops.scatter import scatter
 from ttnn_cpu.ops.slicing import concat, pad, slice
+from ttnn_cpu.ops.sparse_matmul import sparse_matmul
 from ttnn_cpu.ops.unary import clone, plus_one, silu, typecast, where
 from ttnn_cpu.recorder import Call, Calls, record
 from ttnn_cpu.spec import Shape
@@ -245,6 +246,7 @@ __all__ = [
     "silu",
     "slice",
     "softmax",
+    "sparse_matmul",
     "specs_only",
     "subtract",
     "sum",

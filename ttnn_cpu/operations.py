@@ -19,6 +19,7 @@ from ttnn_cpu.ops import (
     sampling,
     scatter,
     slicing,
+    sparse_matmul,
     unary,
 )
 
@@ -28,7 +29,7 @@ _TOP: tuple[Callable[..., Any], ...] = (
     *(unary.clone, unary.plus_one, unary.silu, unary.typecast, unary.where),
     *(embedding.embedding, matmul.linear, matmul.matmul, norm.rms_norm, norm.softmax),
     *(reduce.argmax, reduce.sum, reduce.topk),
-    *(slicing.concat, slicing.pad, slicing.slice, scatter.scatter),
+    *(slicing.concat, slicing.pad, slicing.slice, scatter.scatter, sparse_matmul.sparse_matmul),
     *(reshape.permute, reshape.reshape, reshape.transpose, reshape.unsqueeze_to_4D),
     *(placement.interleaved_to_sharded, placement.sharded_to_interleaved, placement.to_memory_config),
     *(placement.tilize, placement.to_layout, placement.untilize),

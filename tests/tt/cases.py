@@ -126,6 +126,7 @@ class Placed:
     def __init__(self, config: MixtralConfig, mesh: Mesh, n_positions: int, precision: Precision = PERFORMANCE) -> None:
         per_row = table_width(n_positions)
         shuffled = torch.randperm(32 * per_row, generator=torch.Generator().manual_seed(3)).view(32, per_row)
+        self._precision = precision
         self._mesh, self._config, self._context = mesh, config, per_row * KV_BLOCK
         self._rope = Rope(config, mesh)
         self._blocks = shuffled.int()
@@ -145,7 +146,7 @@ class Placed:
         prompts = [Prompt(row, [0] * length, blocks[row]) for row in range(32)]
         (one,) = pack(prompts)
         assert one.size == 32 * length
-        return PrefillInputs(one, self._config, self._mesh, self._rope, self._context).layout
+        return PrefillInputs(one, self._config, self._mesh, self._precision, self._rope, self._context).layout
 
 
 def decode_with_cache(module: Attention | DecoderBlock, placed: Placed) -> Callable[[ttnn.Tensor], ttnn.Tensor]:

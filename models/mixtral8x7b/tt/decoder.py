@@ -32,7 +32,7 @@ class DecoderBlock:
         """The residual [1, 1, T/n, D], each chip 1/n of the rows, in DRAM. Frees x."""
         attended = self._attention.forward_prefill(self._attention_norm.forward_prefill(x_TD), cache, layout)
         x_TD = _added(x_TD, attended, ttnn.DRAM_MEMORY_CONFIG)
-        fed = self._moe.forward_prefill(self._ffn_norm.forward_prefill(x_TD))
+        fed = self._moe.forward_prefill(self._ffn_norm.forward_prefill(x_TD), layout.lister)
         return _added(x_TD, fed, ttnn.DRAM_MEMORY_CONFIG)
 
 

@@ -1,9 +1,18 @@
 import torch
 import ttnn
 
-from models.mixtral8x7b.tt.layouts import ALL_CORES, cores_for, decode_matmul, over_dram_banks, residual_cores, tiles
+from models.mixtral8x7b.tt.layouts import (
+    ALL_CORES,
+    block_matmul,
+    cores_for,
+    decode_matmul,
+    over_dram_banks,
+    residual_cores,
+    tiles,
+)
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.precision import Precision
+from models.mixtral8x7b.tt.row_list import BLOCK_ROWS, RowList, block_rows
 from models.mixtral8x7b.tt.weights import ReadTensor, Weights
 
 
@@ -23,6 +32,9 @@ class Expert:
         hidden_cores = cores_for(tiles(hidden), ALL_CORES)
         self._up_program = decode_matmul(dim, hidden, cores, hidden_cores, mesh.dram_banks)
         self._down_program = decode_matmul(hidden, dim, hidden_cores, cores, mesh.dram_banks)
+        self._dim = dim
+        self._up_blocks = {rows: block_matmul(rows, dim, hidden) for rows in BLOCK_ROWS}
+        self._down_blocks = {rows: block_matmul(rows, hidden, dim) for rows in BLOCK_ROWS}
 
         def load(w: str, rows: int, columns: int) -> ttnn.Tensor:
             def make(read: ReadTensor, chip: int) -> torch.Tensor:
@@ -66,6 +78,48 @@ class Expert:
         out = self._prefill_matmul(gate, self._w2, ttnn.bfloat16)
         ttnn.deallocate(gate)
         return out
+
+    def forward_rows(self, x_TD: ttnn.Tensor, rows: RowList, size: int) -> ttnn.Tensor:
+        """The expert's own rows of a pass: row-major bf16 [T, dim] -> bf16 [1, 1, T, dim], in DRAM.
+
+        The rows in the list's order go through in blocks; those that are not the expert's come back as any row.
+        """
+        block = block_rows(size)
+        gathered = ttnn.embedding(rows.order, x_TD, layout=ttnn.TILE_LAYOUT, dtype=self._activations)
+        blocks = ttnn.reshape(gathered, (size // block, 1, block, self._dim))
+        gate = self._block_matmul(blocks, self._w1, self._up_blocks[block], rows, self._activations)
+        up = self._block_matmul(blocks, self._w3, self._up_blocks[block], rows, self._activations)
+        ttnn.deallocate(gathered)
+        ttnn.multiply_(gate, up, input_tensor_a_activations=[ttnn.UnaryOpType.SILU])
+        ttnn.deallocate(up)
+        out = self._block_matmul(gate, self._w2, self._down_blocks[block], rows, ttnn.bfloat16)
+        ttnn.deallocate(gate)
+        listed = ttnn.to_layout(out, ttnn.ROW_MAJOR_LAYOUT)
+        ttnn.deallocate(out)
+        in_place = ttnn.embedding(rows.place, ttnn.reshape(listed, (size, self._dim)), layout=ttnn.TILE_LAYOUT)
+        ttnn.deallocate(listed)
+        return ttnn.reshape(in_place, (1, 1, size, self._dim))
+
+    def _block_matmul(
+        self,
+        x: ttnn.Tensor,
+        weight: ttnn.Tensor,
+        program: ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig,
+        rows: RowList,
+        dtype: ttnn.DataType,
+    ) -> ttnn.Tensor:
+        """Blocks without a row of the expert are 0 and cost nothing."""
+        return ttnn.sparse_matmul(
+            x,
+            weight,
+            sparsity=rows.in_use,
+            program_config=program,
+            is_input_a_sparse=True,
+            is_input_b_sparse=False,
+            memory_config=ttnn.DRAM_MEMORY_CONFIG,
+            dtype=dtype,
+            compute_kernel_config=self._kernel,
+        )
 
     def _decode_linear(
         self,

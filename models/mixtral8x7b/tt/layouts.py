@@ -13,6 +13,7 @@ ALL_CORES = GRID[0] * GRID[1]
 RESIDUAL_CORES = 32  # half the grid at most: the other half stays free for the collectives' workers
 DECODE_KEYS_AT_ONCE = 256  # keys that one core takes at a time; a larger chunk means fewer partial softmaxes to join
 MOST_WEIGHT_TILES = 192  # that a core reads at a time; three such blocks of bfp8 are in flight, 0.6 MB of its L1
+REGISTER_TILES = 4  # of float32 sums that a core holds at a time
 NARROWEST_TOPK = 64  # narrowest top-k that needs no padding inside the operation
 
 
@@ -33,6 +34,33 @@ def head_cores(columns: int, head_dim: int) -> int:
     """
     shares = (columns // cores for cores in range(ALL_CORES, 0, -1) if tiles(columns) % cores == 0)
     return columns // next(share for share in shares if head_dim % share == 0)
+
+
+def full_rectangle(n_tiles: int) -> tuple[int, int]:
+    """Columns and rows of the largest rectangle of cores that shares n_tiles evenly [448 tiles: 8, 8; 6: 6, 1]."""
+    shapes = [(columns, rows) for rows in range(1, GRID[1] + 1) for columns in range(1, GRID[0] + 1)]
+    return max((s for s in shapes if n_tiles % (s[0] * s[1]) == 0), key=lambda s: (s[0] * s[1], s[0]))
+
+
+def block_matmul(rows: int, inner: int, columns: int) -> ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig:
+    """Blocks [rows, inner] one after the other times a weight [inner, columns]: each core takes a strip of columns."""
+    grid = full_rectangle(tiles(columns))
+    strip = tiles(columns) // (grid[0] * grid[1])
+    width = max(w for w in range(1, REGISTER_TILES + 1) if strip % w == 0)
+    at_once = max(w for w in range(1, 9) if tiles(inner) % w == 0)
+    return ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
+        compute_with_storage_grid_size=grid,
+        in0_block_w=at_once,
+        out_subblock_h=1,
+        out_subblock_w=width,
+        out_block_h=tiles(rows),
+        out_block_w=strip,
+        per_core_M=tiles(rows),
+        per_core_N=strip,
+        fuse_batch=False,
+        fused_activation=None,
+        mcast_in0=True,
+    )
 
 
 def residual_cores(dim: int) -> int:

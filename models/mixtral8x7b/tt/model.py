@@ -113,7 +113,7 @@ class Mixtral:
 
     def _run(self, of: Pass) -> ttnn.Tensor:
         """A pass through all layers; the last rows of the prompts that end in it, 0 elsewhere, [1, 1, 32, D]."""
-        inputs = PrefillInputs(of, self.config, self.mesh, self._rope, self.max_context)
+        inputs = PrefillInputs(of, self.config, self.mesh, self.precision, self._rope, self.max_context)
         x_TD = self._embedding.forward_prefill(inputs.ids)
         for layer in self._layers:
             x_TD = layer.forward_prefill(x_TD, self.cache, inputs.layout)

@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import ttnn
 
@@ -7,6 +7,7 @@ from models.mixtral8x7b.tt.layouts import residual
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.precision import Precision
 from models.mixtral8x7b.tt.router import Router
+from models.mixtral8x7b.tt.row_list import RowLister
 from models.mixtral8x7b.tt.weights import Weights
 
 
@@ -33,16 +34,34 @@ class MoE:
         ttnn.deallocate(x_BD)
         return self._mesh.sum_over_devices(total, self._residual)
 
-    def forward_prefill(self, x_TD: ttnn.Tensor) -> ttnn.Tensor:
-        """Normed [1, 1, T/n, D] -> [1, 1, T/n, D], each chip 1/n of the rows, in DRAM. Frees x."""
+    def forward_prefill(self, x_TD: ttnn.Tensor, lister: RowLister | None) -> ttnn.Tensor:
+        """Normed [1, 1, T/n, D] -> [1, 1, T/n, D], each chip 1/n of the rows, in DRAM. Frees x.
+
+        With a lister each expert runs on its own rows, without on all.
+        """
         row_weights = self._router.forward_prefill(x_TD)
         rounded = ttnn.typecast(x_TD, self._activations)
         ttnn.deallocate(x_TD)
         all_TD = self._mesh.gather_rows(rounded)
-        outs = (expert.forward_prefill(all_TD) for expert in self._experts)
+        if lister is None:
+            outs: Iterator[ttnn.Tensor] = (expert.forward_prefill(all_TD) for expert in self._experts)
+        else:
+            rows_TD = ttnn.to_layout(all_TD, ttnn.ROW_MAJOR_LAYOUT)
+            ttnn.deallocate(all_TD)
+            all_TD = ttnn.reshape(rows_TD, (rows_TD.shape[2], rows_TD.shape[3]))
+            outs = self._on_own_rows(all_TD, row_weights, lister)
         total = _weighted_sum(outs, row_weights, ttnn.DRAM_MEMORY_CONFIG)
         ttnn.deallocate(all_TD)
         return self._mesh.sum_and_split_rows(total)
+
+    def _on_own_rows(
+        self, all_TD: ttnn.Tensor, row_weights: list[ttnn.Tensor], lister: RowLister
+    ) -> Iterator[ttnn.Tensor]:
+        """Of each of a chip's experts the output of the rows that were routed to it; any in the other rows."""
+        for expert, weights in zip(self._experts, row_weights, strict=True):
+            rows = lister.list_rows(weights)
+            yield expert.forward_rows(all_TD, rows, all_TD.shape[0])
+            rows.deallocate()
 
 
 def _weighted_sum(

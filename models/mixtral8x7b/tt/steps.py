@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import ttnn
 
 from models.mixtral8x7b.tt.rope import Rotation
+from models.mixtral8x7b.tt.row_list import RowLister
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,4 @@ class PrefillPass:
     windows: ttnn.Tensor  # int32 [33]: the row at which each piece starts, then where the last one ends, then T
     fill_table: ttnn.Tensor  # int32 [1, T / 64]: the block of each 64 rows' keys and values, -1: throw away
     continuations: tuple[Continuation, ...]
+    lister: RowLister | None  # where each expert runs on its own rows; none where all run on all
