@@ -12,7 +12,7 @@ from models.mixtral8x7b.tt.layouts import (
 )
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.row_list import BLOCK_ROWS, RowList, block_rows
+from models.mixtral8x7b.tt.row_list import BLOCK_ROWS
 from models.mixtral8x7b.tt.weights import ReadTensor, Weights
 
 
@@ -32,7 +32,6 @@ class Expert:
         hidden_cores = cores_for(tiles(hidden), ALL_CORES)
         self._up_program = decode_matmul(dim, hidden, cores, hidden_cores, mesh.dram_banks)
         self._down_program = decode_matmul(hidden, dim, hidden_cores, cores, mesh.dram_banks)
-        self._dim = dim
         self._up_blocks = {rows: block_matmul(rows, dim, hidden) for rows in BLOCK_ROWS}
         self._down_blocks = {rows: block_matmul(rows, hidden, dim) for rows in BLOCK_ROWS}
 
@@ -79,40 +78,31 @@ class Expert:
         ttnn.deallocate(gate)
         return out
 
-    def forward_rows(self, x_TD: ttnn.Tensor, rows: RowList, size: int) -> ttnn.Tensor:
-        """The expert's own rows of a pass: row-major bf16 [T, dim] -> bf16 [1, 1, T, dim], in DRAM.
-
-        The rows in the list's order go through in blocks; those that are not the expert's come back as any row.
-        """
-        block = block_rows(size)
-        gathered = ttnn.embedding(rows.order, x_TD, layout=ttnn.TILE_LAYOUT, dtype=self._activations)
-        blocks = ttnn.reshape(gathered, (size // block, 1, block, self._dim))
-        gate = self._block_matmul(blocks, self._w1, self._up_blocks[block], rows, self._activations)
-        up = self._block_matmul(blocks, self._w3, self._up_blocks[block], rows, self._activations)
-        ttnn.deallocate(gathered)
+    def forward_blocks(self, blocks: ttnn.Tensor, in_use: ttnn.Tensor) -> ttnn.Tensor:
+        """[A, 1, M, dim] in expert_activations -> bf16 [A, 1, M, dim], 0 for blocks not in use. Frees blocks."""
+        rows = blocks.shape[2]
+        up_program, down_program = self._up_blocks[rows], self._down_blocks[rows]
+        gate = self._block_matmul(blocks, self._w1, up_program, in_use, self._activations)
+        up = self._block_matmul(blocks, self._w3, up_program, in_use, self._activations)
+        ttnn.deallocate(blocks)
         ttnn.multiply_(gate, up, input_tensor_a_activations=[ttnn.UnaryOpType.SILU])
         ttnn.deallocate(up)
-        out = self._block_matmul(gate, self._w2, self._down_blocks[block], rows, ttnn.bfloat16)
+        out = self._block_matmul(gate, self._w2, down_program, in_use, ttnn.bfloat16)
         ttnn.deallocate(gate)
-        listed = ttnn.to_layout(out, ttnn.ROW_MAJOR_LAYOUT)
-        ttnn.deallocate(out)
-        in_place = ttnn.embedding(rows.place, ttnn.reshape(listed, (size, self._dim)), layout=ttnn.TILE_LAYOUT)
-        ttnn.deallocate(listed)
-        return ttnn.reshape(in_place, (1, 1, size, self._dim))
+        return out
 
     def _block_matmul(
         self,
         x: ttnn.Tensor,
         weight: ttnn.Tensor,
         program: ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig,
-        rows: RowList,
+        in_use: ttnn.Tensor,
         dtype: ttnn.DataType,
     ) -> ttnn.Tensor:
-        """Blocks without a row of the expert are 0 and cost nothing."""
         return ttnn.sparse_matmul(
             x,
             weight,
-            sparsity=rows.in_use,
+            sparsity=in_use,
             program_config=program,
             is_input_a_sparse=True,
             is_input_b_sparse=False,

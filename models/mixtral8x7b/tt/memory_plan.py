@@ -17,7 +17,7 @@ from models.mixtral8x7b.tt.decode_state import table_width
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE, tiles
 from models.mixtral8x7b.tt.mesh import TRACE_REGION_BYTES
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.prefill import continued_table_width
+from models.mixtral8x7b.tt.prefill import ROUTED_FROM, continued_table_width
 from models.mixtral8x7b.tt.router import padded_experts
 
 BANKS = 12
@@ -107,6 +107,10 @@ class MemoryPlan:
         residual = 3 * tiled(rows // self.n_devices, c.dim, bf16)
         routing = (2 + c.moe.num_experts // self.n_devices) * tiled(rows, 1, bf16) + 2 * tiled(rows, 1, ttnn.uint32)
         experts = tiled(rows, c.dim, rounded) + 2 * tiled(rows, c.hidden_dim, rounded)
+        if rows >= ROUTED_FROM:  # lists of rows, what it takes to make them, and for further experts the table of rows
+            slots = c.moe.num_experts // self.n_devices
+            routing += (2 * slots + 8) * row_major(1, 4 * rows) + 4 * tiled(TILE * 4, TILE * 4, bf16)
+            experts += row_major(rows, 2 * c.dim) if slots > 1 else 0
         return rotation + inputs + tables + residual + routing + experts
 
     def kv(self, n_blocks: int) -> int:

@@ -45,23 +45,30 @@ class MoE:
         all_TD = self._mesh.gather_rows(rounded)
         if lister is None:
             outs: Iterator[ttnn.Tensor] = (expert.forward_prefill(all_TD) for expert in self._experts)
-        else:
-            rows_TD = ttnn.to_layout(all_TD, ttnn.ROW_MAJOR_LAYOUT)
+            total = _weighted_sum(outs, row_weights, ttnn.DRAM_MEMORY_CONFIG)
             ttnn.deallocate(all_TD)
-            all_TD = ttnn.reshape(rows_TD, (rows_TD.shape[2], rows_TD.shape[3]))
-            outs = self._on_own_rows(all_TD, row_weights, lister)
-        total = _weighted_sum(outs, row_weights, ttnn.DRAM_MEMORY_CONFIG)
-        ttnn.deallocate(all_TD)
+        else:
+            total = _weighted_sum(self._of_own_rows(all_TD, row_weights, lister), row_weights, ttnn.DRAM_MEMORY_CONFIG)
         return self._mesh.sum_and_split_rows(total)
 
-    def _on_own_rows(
+    def _of_own_rows(
         self, all_TD: ttnn.Tensor, row_weights: list[ttnn.Tensor], lister: RowLister
     ) -> Iterator[ttnn.Tensor]:
-        """Of each of a chip's experts the output of the rows that were routed to it; any in the other rows."""
-        for expert, weights in zip(self._experts, row_weights, strict=True):
-            rows = lister.list_rows(weights)
-            yield expert.forward_rows(all_TD, rows, all_TD.shape[0])
+        """Of each of a chip's experts the output of the rows that were routed to it, any in the other rows. Frees all.
+
+        The lists come first: what is small must not stand in the place that the rows leave and the blocks fit into.
+        """
+        lists = [lister.list_rows(weights) for weights in row_weights]
+        table_TD = ttnn.to_layout(all_TD, ttnn.ROW_MAJOR_LAYOUT)
+        ttnn.deallocate(all_TD)
+        table_TD = ttnn.reshape(table_TD, (table_TD.shape[2], table_TD.shape[3]))
+        for expert, rows in zip(self._experts, lists, strict=True):
+            blocks = rows.blocks_of(table_TD, self._activations)
+            if rows is lists[-1]:
+                ttnn.deallocate(table_TD)
+            out = rows.put_back(expert.forward_blocks(blocks, rows.in_use))
             rows.deallocate()
+            yield out
 
 
 def _weighted_sum(

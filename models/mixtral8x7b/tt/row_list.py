@@ -23,11 +23,27 @@ LARGE_PASS = 8192  # rows from which on the large blocks serve
 
 @dataclass(frozen=True)
 class RowList:
-    """Of one expert, on each chip its own. `order` and `place` are uint32 [1, T] row-major."""
+    """Of one expert, on each chip its own."""
 
-    order: ttnn.Tensor
-    place: ttnn.Tensor
+    order: ttnn.Tensor  # uint32 [1, T] row-major
+    place: ttnn.Tensor  # uint32 [1, T] row-major
     in_use: ttnn.Tensor  # bf16 [1, 1, T/M, 1] row-major: 0 for a block without a row of the expert
+
+    def blocks_of(self, table_TD: ttnn.Tensor, dtype: ttnn.DataType) -> ttnn.Tensor:
+        """Row-major bf16 [T, D] -> the expert's rows in front, [T/M, 1, M, D] in tiles."""
+        size, dim = table_TD.shape[0], table_TD.shape[1]
+        rows = block_rows(size)
+        gathered = ttnn.embedding(self.order, table_TD, layout=ttnn.TILE_LAYOUT, dtype=dtype)
+        return ttnn.reshape(gathered, (size // rows, 1, rows, dim))
+
+    def put_back(self, blocks: ttnn.Tensor) -> ttnn.Tensor:
+        """Results [T/M, 1, M, D] bf16 -> [1, 1, T, D], each at its row; what is no row of the expert's gets any. Frees
+        blocks."""
+        size, dim = blocks.shape[0] * blocks.shape[2], blocks.shape[3]
+        listed = _flat(blocks, (size, dim))
+        in_place = ttnn.embedding(self.place, listed, layout=ttnn.TILE_LAYOUT)
+        ttnn.deallocate(listed)
+        return ttnn.reshape(in_place, (1, 1, size, dim))
 
     def deallocate(self) -> None:
         for tensor in (self.order, self.place, self.in_use):
