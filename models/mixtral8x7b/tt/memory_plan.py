@@ -13,7 +13,15 @@ from models.mixtral8x7b.config import ConfigError, MixtralConfig
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
 from models.mixtral8x7b.sizes import size_text
 from models.mixtral8x7b.tt.decode_state import table_width
-from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE, tiles
+from models.mixtral8x7b.tt.layouts import (
+    DECODE_ROWS,
+    TILE,
+    TILE_BYTES,
+    even_columns,
+    tiles,
+    vocabulary_columns,
+    vocabulary_pieces,
+)
 from models.mixtral8x7b.tt.mesh import TRACE_REGION_BYTES
 from models.mixtral8x7b.tt.precision import Precision
 from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, bucket
@@ -24,7 +32,6 @@ BANKS = 12
 BANK_BYTES = 1 << 30
 KEPT_BY_TTNN = 1_051_328  # of each bank, as ttnn 0.81.1's allocator reports on a Wormhole
 DRAM_ALIGNMENT = 64  # bytes: pages start at multiples of it
-TILE_BYTES = {ttnn.bfloat16: 2048, ttnn.bfloat8_b: 1088, ttnn.bfloat4_b: 576, ttnn.uint32: 4096, ttnn.int32: 4096}
 CONTEXTS = (4096, 8192, 16384, 32768)
 
 
@@ -52,6 +59,7 @@ class MemoryPlan:
     n_devices: int
     max_context: int
     pass_tokens: int  # padded tokens of the largest prefill pass
+    n_tokens: int | None = None  # ids that may be drawn; None: all of the vocabulary
 
     @property
     def usable(self) -> int:
@@ -63,8 +71,9 @@ class MemoryPlan:
         c, p, n = self.config, self.precision, self.n_devices
         heads, kv_heads = c.n_heads // n * c.head_dim, c.n_kv_heads // n * c.head_dim
         slots, experts = c.moe.num_experts // n, padded_experts(c.moe.num_experts)
-        up = over_banks(c.dim, c.hidden_dim, p.expert_weights)
-        down = over_banks(c.hidden_dim, c.dim, p.expert_weights)
+        hidden, (pieces, columns) = even_columns(c.hidden_dim), vocabulary_pieces(c.vocab_size, n)
+        up = over_banks(c.dim, hidden, p.expert_weights)
+        down = over_banks(hidden, c.dim, p.expert_weights)
         bf16 = ttnn.bfloat16
         router = tiled(c.dim, experts, bf16) + tiled(1, experts, bf16) + slots * tiled(1, 1, ttnn.uint32)
         return {
@@ -76,8 +85,8 @@ class MemoryPlan:
             ),
             "router": c.n_layers * router,
             "norms": (2 * c.n_layers + 1) * row_major(c.dim // TILE, 2 * TILE),
-            "embedding": row_major(c.vocab_size, 2 * c.dim),
-            "LM head": over_banks(c.dim, c.vocab_size // n, p.lm_head_weights),
+            "embedding": row_major(n * pieces * columns, 2 * c.dim),
+            "LM head": pieces * over_banks(c.dim, columns, p.lm_head_weights),
             "rotary tables": 2 * row_major(table_length(c.max_seq_len), 2 * c.head_dim) + tiled(TILE, TILE, bf16),
         }
 
@@ -85,7 +94,10 @@ class MemoryPlan:
         """Tokens, positions, page table and sampling parameters of the 32 rows."""
         vectors = 6 * row_major(1, 4 * DECODE_ROWS) + 2 * row_major(1, 2 * DECODE_ROWS) + row_major(1, 8 * DECODE_ROWS)
         page_table = row_major(DECODE_ROWS, 4 * table_width(self.max_context))
-        return vectors + page_table + tiled(1, 1, ttnn.int32)
+        columns = vocabulary_columns(self.config.vocab_size, self.n_devices)
+        n_tokens = self.config.vocab_size if self.n_tokens is None else self.n_tokens
+        has_barrier = n_tokens < self.n_devices * columns  # of the sampler, before columns that are no token
+        return vectors + page_table + tiled(1, 1, ttnn.int32) + has_barrier * tiled(DECODE_ROWS, columns, ttnn.bfloat16)
 
     def activations(self) -> int:
         """At the peak of a prefill pass, which is in the experts: gate and up projection of all tokens at once.
@@ -100,7 +112,7 @@ class MemoryPlan:
         tables = 3 * row_major(DECODE_ROWS, 4 * blocks_for(self.max_context))
         residual = 3 * tiled(rows // self.n_devices, c.dim, bf16)
         routing = (2 + c.moe.num_experts // self.n_devices) * tiled(rows, 1, bf16) + 2 * tiled(rows, 1, ttnn.uint32)
-        experts = tiled(rows, c.dim, rounded) + 2 * tiled(rows, c.hidden_dim, rounded)
+        experts = tiled(rows, c.dim, rounded) + 2 * tiled(rows, even_columns(c.hidden_dim), rounded)
         return rotation + inputs + tables + residual + routing + experts
 
     def kv(self, n_blocks: int) -> int:
@@ -175,7 +187,8 @@ def plan(
     n_blocks: int,
     max_context: int,
     max_pass_tokens: int = MAX_PASS_TOKENS,
+    n_tokens: int | None = None,
 ) -> MemoryPlan:
     """The plan of a model with n_blocks KV blocks; as many short prompts, padded, make its largest prefill pass."""
     pass_tokens = min(max_pass_tokens, n_blocks * bucket(1, 1, n_devices))
-    return MemoryPlan(config, precision, n_devices, max_context, pass_tokens)
+    return MemoryPlan(config, precision, n_devices, max_context, pass_tokens, n_tokens)
