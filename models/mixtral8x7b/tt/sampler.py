@@ -12,11 +12,10 @@ import math
 import torch
 import ttnn
 
-from models.mixtral8x7b.sampling import MAX_TOP_K, SamplingParams
+from models.mixtral8x7b.sampling import MAX_TOP_K, SamplingParams, mixed_seed
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, NARROWEST_TOPK, NEVER
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 
-SEED_RANGE = 1 << 31  # seeds that ttnn takes: below UINT32_MAX, which means "do not seed"
 FEWEST_SAMPLED = 64  # candidates of all chips together: with 32, ttnn.sampling waits for a second tile for ever
 
 
@@ -47,9 +46,9 @@ class Sampler:
         self._mesh.update(self._top_p, torch.tensor([row.top_p for row in rows]))
         self._mesh.update(self._inverse_temperature, torch.tensor(inverse))
 
-    def seed(self, seeds: list[int]) -> None:
-        """Starts every row's random numbers anew."""
-        values = torch.tensor([seed % SEED_RANGE for seed in seeds], dtype=torch.int32)
+    def seed(self, seeds: list[int], stream: int = 0) -> None:
+        """Starts every row's random numbers anew; another stream of the same seeds gives other ones."""
+        values = torch.tensor([mixed_seed(seed, stream) for seed in seeds], dtype=torch.int32)
         self._mesh.update(self._seeds, values)
         ttnn.manual_seed(self._seeds, user_ids=self._row_ids)
 
