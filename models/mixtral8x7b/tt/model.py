@@ -21,7 +21,7 @@ from models.mixtral8x7b.tt.lm_head import LMHead
 from models.mixtral8x7b.tt.memory_plan import plan
 from models.mixtral8x7b.tt.mesh import Mesh, check_split
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, PrefillInputs, bucket, passes
+from models.mixtral8x7b.tt.prefill import MAX_PASS_TOKENS, PrefillInputs, bucket, check, passes
 from models.mixtral8x7b.tt.rms_norm import RMSNorm
 from models.mixtral8x7b.tt.rope import Rope
 from models.mixtral8x7b.tt.sampler import Sampler
@@ -103,8 +103,10 @@ class Mixtral:
         """Fills the cache with the prompts' keys and values and gives the logits of their last tokens.
 
         The logits are as decode_logits gives them; row r is that of the prompt with row r, other rows mean nothing.
-        The prompts of one call must fit in a pass (see `passes`); a single one may be longer.
+        The prompts of one call must fit in a pass (see `passes`); a single one may be longer. Raises RequestError for
+        a row, an id or a number of tokens or blocks that cannot be.
         """
+        check(prompts, self.config.vocab_size, self.max_context)
         longest = max(len(prompt.ids) for prompt in prompts)
         length = bucket(longest, len(prompts), self.mesh.n_devices)
         if len(prompts) > 1 and length * len(prompts) > self._max_pass_tokens:
