@@ -51,7 +51,7 @@ class Mesh:
         if grid.x < GRID[0] or grid.y < GRID[1]:
             raise ConfigError(
                 f"the chips offer {grid.x}x{grid.y} worker cores; {GRID[0]}x{GRID[1]} are needed: "
-                "let ttnn dispatch on ethernet cores"
+                "make ttnn dispatch on ethernet cores"
             )
 
     @property
