@@ -80,17 +80,6 @@ def test_the_cache_of_a_prefill_is_that_of_a_decode() -> None:
             assert_equal(ours[:, block, :, :used], theirs[:, block, :, :used])
 
 
-def test_a_model_that_does_not_divide_over_the_chips_is_refused() -> None:
-    for changes, message in (
-        ({"moe": MoeConfig(6, 2)}, "moe.num_experts is 6, which does not divide over 8 chips"),
-        ({"n_kv_heads": 4}, "n_kv_heads is 4, which does not divide over 8 chips"),
-        ({"vocab_size": 500}, "vocab_size is 500, which does not divide over 8 chips in columns of 32"),
-        ({"head_dim": 16}, "head_dim is 16; ttnn needs a multiple of 32"),
-    ):
-        with exact_mesh(8) as mesh, pytest.raises(ConfigError, match=message):
-            build(mesh, config=sliceable_config(**changes))
-
-
 def test_a_context_beyond_the_model_is_refused() -> None:
     with (
         exact_mesh(1) as mesh,

@@ -6,7 +6,8 @@ from math import gcd, lcm
 import torch
 import ttnn
 
-from models.mixtral8x7b.paging import KV_BLOCK, Prompt
+from models.mixtral8x7b.arguments import RequestError
+from models.mixtral8x7b.paging import KV_BLOCK, Prompt, blocks_for
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, LARGE_BUCKET, TILE
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.rope import Rope
@@ -35,6 +36,26 @@ def passes(prompts: Sequence[Prompt], n_devices: int, max_tokens: int) -> list[l
         else:
             groups.append([prompt])
     return groups
+
+
+def check(prompts: Sequence[Prompt], vocab_size: int, max_context: int) -> None:
+    """Raises RequestError for prompts of which a pass would make something wrong without a word."""
+    if not prompts:
+        raise RequestError("there is no prompt to prefill; expected at least one")
+    rows = sorted(prompt.row for prompt in prompts)
+    if not 0 <= rows[0] <= rows[-1] < DECODE_ROWS or len(set(rows)) < len(rows):
+        raise RequestError(f"prompts have the rows {rows}; expected different ones from 0 to {DECODE_ROWS - 1}")
+    for prompt in prompts:
+        whose, length = f"the prompt in row {prompt.row}", len(prompt.ids)
+        if length > max_context:
+            raise RequestError(f"{whose} has {length} tokens; expected at most the context of {max_context}")
+        if len(prompt.blocks) < blocks_for(length):
+            raise RequestError(
+                f"{whose} has {len(prompt.blocks)} blocks; its {length} tokens need {blocks_for(length)}"
+            )
+        for token in prompt.ids:
+            if not 0 <= token < vocab_size:
+                raise RequestError(f"{whose} has token id {token}; the vocabulary is 0 to {vocab_size - 1}")
 
 
 class PrefillInputs:
