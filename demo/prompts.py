@@ -45,8 +45,16 @@ def load_prompts(file: Path) -> list[str]:
 
 
 def short_prompts(file: Path, n_users: int, limit: int, is_instruct: bool, tokenizer: Tokenizer) -> list[UserPrompt]:
-    """One prompt per user, in the file's order, repeated when there are fewer; each cut to `limit` tokens."""
+    """One prompt per user, in the file's order, repeated when there are fewer; each cut to `limit` tokens.
+
+    When there are more, prints how many are left out.
+    """
     texts = load_prompts(file)
+    if len(texts) > n_users:
+        print(
+            f"{len(texts) - n_users} of the {len(texts)} prompts in {file} are left out, the last ones: {n_users} "
+            "users ask one each; run again with those in a file of their own"
+        )
     prompts = []
     for user in range(n_users):
         text = texts[user % len(texts)]
