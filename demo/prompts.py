@@ -50,11 +50,10 @@ def short_prompts(file: Path, n_users: int, limit: int, is_instruct: bool, token
     When there are more, prints how many are left out.
     """
     texts = load_prompts(file)
-    if len(texts) > n_users:
-        print(
-            f"{len(texts) - n_users} of the {len(texts)} prompts in {file} are left out, the last ones: {n_users} "
-            "users ask one each; run again with those in a file of their own"
-        )
+    left_out = len(texts) - n_users
+    if left_out > 0:
+        which = f"{left_out} of the {len(texts)} prompts in {file} {'is' if left_out == 1 else 'are'}"
+        print(f"{which} left out, from the end: {n_users} users ask one each; run again with the rest in its own file")
     prompts = []
     for user in range(n_users):
         text = texts[user % len(texts)]

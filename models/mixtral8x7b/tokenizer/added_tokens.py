@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.mixtral8x7b.tokenizer.errors import TokenizerError
+from models.mixtral8x7b.tokenizer.errors import TokenizerError, shown
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class AddedToken:
         is_id = re.fullmatch(r"[0-9]+", str(token_id))
         if not is_id or not isinstance(content, str) or not content:
             raise TokenizerError(
-                f"{file} gives {content!r} the id {token_id!r}; expected a text and a number from 0 up"
+                f"{file} gives {shown(content)} the id {shown(token_id)}; expected a text and a number from 0 up"
             )
         flags = {name: values.get(name) is True for name in ("special", "lstrip", "rstrip", "single_word")}
         return cls(int(str(token_id)), content, **flags)

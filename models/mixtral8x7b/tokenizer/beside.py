@@ -7,6 +7,7 @@ chat_template.jinja       counts before tokenizer_config.json's
 generation_config.json    eos_token_id: one or a list
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,5 +116,5 @@ def _stop_ids(file: Path) -> frozenset[int]:
     value = _values(file).get("eos_token_id")
     ids = value if isinstance(value, list) else [] if value is None else [value]
     if not all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in ids):
-        raise TokenizerError(f"{file} has eos_token_id {value!r}; expected a token id or a list of them")
+        raise TokenizerError(f"{file} has eos_token_id {json.dumps(value)}; expected a token id or a list of them")
     return frozenset(ids)

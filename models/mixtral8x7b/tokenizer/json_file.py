@@ -1,13 +1,14 @@
 """tokenizer.json: what Hugging Face's `tokenizers` reads."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
-from models.mixtral8x7b.tokenizer.added_tokens import AddedToken
+from models.mixtral8x7b.tokenizer.added_tokens import AddedToken, aliases
 from models.mixtral8x7b.tokenizer.beside import Beside
 from models.mixtral8x7b.tokenizer.errors import TokenizerError
 
@@ -31,11 +32,8 @@ class JsonFile:
             raise TokenizerError(
                 f"{file} holds {holds}; expected a BPE tokenizer, as tokenizer.json of every Mixtral is"
             )
-        added = values.get("added_tokens") or []
-        if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
-            raise TokenizerError(f"{file} has no list in added_tokens; expected ids and contents")
         self._vocab: dict[str, int] = model["vocab"]
-        self.tokens = [AddedToken.read(token.get("id"), token, file) for token in added]
+        self.tokens = added_tokens(file, values)
         contents = {token.content for token in self.tokens}
         self.roles = {role: content for role, content in _USUAL.items() if content in contents}
         self.n_ids = max(self._vocab.values(), default=-1) + 1
@@ -53,7 +51,12 @@ class JsonFile:
         return self._vocab.get(name)
 
     def pieces(self, control: Mapping[str, AddedToken], words: Collection[AddedToken], beside: Beside) -> "JsonPieces":
-        """The same tokenizer in which control tokens have their aliases for names, whatever they are named in."""
+        """The same tokenizer in which control tokens have their aliases for names, whatever they are named in, with one
+        more token, which stands between characters when ids are decoded."""
+        last = max(self.n_ids, *(token.id + 1 for token in (*words, *control.values())), 0)
+        between = AddedToken(last, "", special=True)
+        ((_, name_between),) = aliases([between]).items()
+        control = {**control, name_between: between}
         model = dict(self._values["model"])
         names = {token.content: alias for alias, token in control.items()}
         gone = {token.id for token in control.values()}
@@ -69,7 +72,11 @@ class JsonFile:
         values |= {"truncation": None, "padding": None}
         try:
             whole = tokenizers.Tokenizer.from_str(json.dumps(self._values))
-            return JsonPieces(tokenizers.Tokenizer.from_str(json.dumps(values)), whole.encode("").ids[:1])
+            bytes_of = {
+                number: byte for byte in range(256) if (number := self._vocab.get(f"<0x{byte:02X}>")) is not None
+            }
+            begin = whole.encode("").ids[:1]
+            return JsonPieces(tokenizers.Tokenizer.from_str(json.dumps(values)), begin, bytes_of, name_between, last)
         except Exception as error:  # the library raises no other
             raise TokenizerError(
                 f"{self.file} is no tokenizer that this version of the tokenizers library ({tokenizers.__version__}) "
@@ -80,8 +87,16 @@ class JsonFile:
 class JsonPieces:
     """Cuts text into pieces, and puts them together."""
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, begin: list[int]) -> None:
-        self._tokenizer, self._begin = tokenizer, begin
+    def __init__(
+        self,
+        tokenizer: tokenizers.Tokenizer,
+        begin: list[int],
+        bytes_of: Mapping[int, int],
+        between: str,
+        id_between: int,
+    ) -> None:
+        self._tokenizer, self._begin, self._bytes_of = tokenizer, begin, bytes_of
+        self._between, self._id_between = between, id_between
 
     def begins_with(self, bos: int) -> bool:
         """Whether BOS belongs before a text."""
@@ -93,7 +108,27 @@ class JsonPieces:
     encode_form = encode
 
     def decode(self, ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        """The library shows no character of a run of bytes in which one is incomplete: runs are cut at characters."""
+        cut: list[int] = []
+        for is_byte, group in groupby(ids, key=self._bytes_of.__contains__):
+            run = list(group)
+            cut += self._characters(run) if is_byte else run
+        return self._tokenizer.decode(cut, skip_special_tokens=False).replace(self._between, "")
+
+    def _characters(self, run: list[int]) -> Iterator[int]:
+        text = bytes(self._bytes_of[i] for i in run).decode("utf-8", "surrogateescape")  # a wrong byte is a character
+        start = 0
+        for end in accumulate(len(character.encode("utf-8", "surrogateescape")) for character in text):
+            yield from (*run[start:end], self._id_between)
+            start = end
+
+
+def added_tokens(file: Path, values: Mapping[str, Any]) -> list[AddedToken]:
+    """Those of a tokenizer.json of any kind. Raises TokenizerError."""
+    added = values.get("added_tokens") or []
+    if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
+        raise TokenizerError(f"{file} has no list in added_tokens; expected ids and contents")
+    return [AddedToken.read(token.get("id"), token, file) for token in added]
 
 
 def _joined(merge: str | Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from models.mixtral8x7b.tokenizer.errors import ChatError
+from models.mixtral8x7b.tokenizer.errors import ChatError, shown
 
 USER, ASSISTANT, SYSTEM = ROLES = ("user", "assistant", "system")
 BETWEEN = "\n\n"  # a blank line: between texts of one role, and behind a system prompt
@@ -32,13 +32,17 @@ def messages_of(turns: Sequence[str] | Sequence[Mapping[str, str]]) -> list[Mess
 
 def _message(number: int, turn: object) -> Message:
     if not isinstance(turn, Mapping):
-        raise ChatError(f"message {number} of a chat is a {type(turn).__name__}; expected a role and a content")
+        raise ChatError(f"message {number} of a chat is {_kind(turn)}; expected a role and a content")
     role, content = turn.get("role"), turn.get("content")
     if role not in ROLES:
-        raise ChatError(f"message {number} of a chat has the role {role!r}; expected one of {', '.join(ROLES)}")
+        raise ChatError(f"message {number} of a chat has the role {shown(role)}; expected one of {', '.join(ROLES)}")
     if not isinstance(content, str):
-        raise ChatError(f"message {number} of a chat has a {type(content).__name__} for content; expected text")
+        raise ChatError(f"message {number} of a chat has {_kind(content)} for content; expected text")
     return Message(role, content)
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
 
 
 def system_prompt(messages: Sequence[Message]) -> str:

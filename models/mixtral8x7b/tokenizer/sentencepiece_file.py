@@ -55,7 +55,8 @@ class SentencePieceFile:
     ) -> "SentencePieces":
         first = self._model if beside.prefixes else self._no_prefix
         other = first if beside.prefixes_every_part else self._no_prefix
-        return SentencePieces((first, other, self._no_prefix), control, words, beside.adds_bos is not False)
+        others = [word for word in words if self.name_of(word.id) is None]  # its own pieces it finds itself
+        return SentencePieces((first, other, self._no_prefix), control, others, beside.adds_bos is not False)
 
 
 class SentencePieces:

@@ -8,12 +8,13 @@ from models.mixtral8x7b.tokenizer.beside import Beside, Template
 from models.mixtral8x7b.tokenizer.chat import CHATML, check_mistral, encode_mistral, is_chatml
 from models.mixtral8x7b.tokenizer.errors import TokenizerError
 from models.mixtral8x7b.tokenizer.finding import find, is_json, read, values_of
-from models.mixtral8x7b.tokenizer.json_file import JsonFile
+from models.mixtral8x7b.tokenizer.json_file import JsonFile, added_tokens
 from models.mixtral8x7b.tokenizer.roles import Message, messages_of
 from models.mixtral8x7b.tokenizer.sentencepiece_file import SentencePieceFile
 from models.mixtral8x7b.tokenizer.stream import StreamDecoder
 from models.mixtral8x7b.tokenizer.template import ChatTemplate
 
+_NEEDED = ("bos_token", "eos_token")
 _PRIVATE = range(0xF0000, 0xFFFFE)  # characters that no standard gives a meaning
 
 
@@ -130,9 +131,13 @@ class Tokenizer:
 def _tokens(source: JsonFile | SentencePieceFile, beside: Beside, roles: Mapping[str, str]) -> list[AddedToken]:
     """All tokens that are set apart. Raises TokenizerError for one that text already has under another id or name."""
     added = list(beside.tokens)
+    contents = {token.content for token, _ in added}
+    is_known = bool(added) and all(
+        source.id_of(roles.get(r, "")) is not None or roles.get(r) in contents for r in _NEEDED
+    )
     complete = source.file.parent / "tokenizer.json"
-    if not added and isinstance(source, SentencePieceFile) and complete.is_file():
-        added = [(token, complete) for token in JsonFile(complete, values_of(complete)).tokens]
+    if not is_known and complete.is_file() and complete != source.file:
+        added += [(token, complete) for token in added_tokens(complete, values_of(complete))]
     for token, file in added:
         name, number = source.name_of(token.id), source.id_of(token.content)
         if name not in (None, token.content) or number not in (None, token.id):
