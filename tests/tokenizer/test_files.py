@@ -149,9 +149,13 @@ def refusal(path: Path) -> str:
         (
             "tokenizer.model",
             b"\n<!DOCTYPE html><html></html>",
-            "is an HTML page, not a tokenizer; download the file itself",
+            "is an HTML page; expected a file of a tokenizer: fetch the file itself",
         ),
-        ("tokenizer.json", b"\xef\xbb\xbf<html>", "is an HTML page, not a tokenizer; download the file itself"),
+        (
+            "tokenizer.json",
+            b"\xef\xbb\xbf<html>",
+            "is an HTML page; expected a file of a tokenizer: fetch the file itself",
+        ),
         ("tokenizer.json", b'{"model": {"vocab"', "is not readable as JSON"),
         ("tokenizer.json", b"[]", "holds a list; expected an object"),
         ("tokenizer.json", b"{}", "holds JSON with nothing in it; expected a BPE tokenizer"),

@@ -132,7 +132,8 @@ def test_neighbours_of_one_role_are_joined_where_the_template_refuses_them(kind)
         ("{{ messages.__class__.__mro__[1].__subclasses__() }}", "cannot be used .*unsafe"),
         ("{{ messages.append(1) }}", "cannot be used .*append"),
         ("{{ 1 / 0 }}", "cannot be used .*division"),
-        ("{{ raise_exception('not today') }}", "refuses this chat: not today"),
+        ("{{ none.x.y }}", "cannot be used .*nothing"),
+        ("{{ raise_exception('not today\nin this form') }}", r"refuses this chat \(not today in this form\); expected"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_named(tmp_path: Path, template: str, message: str) -> None:

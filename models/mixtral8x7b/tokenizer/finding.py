@@ -38,7 +38,7 @@ def read(file: Path) -> bytes:
         raise TokenizerError(f"{file} cannot be read ({reason(error)}); expected a tokenizer: mend this") from error
     if content[:512].lstrip(_BLANK).lower().startswith((b"<!doctype", b"<html")):
         raise TokenizerError(
-            f"{file} is an HTML page, not a tokenizer; download the file itself, not the page about it"
+            f"{file} is an HTML page; expected a file of a tokenizer: fetch the file itself, not the page about it"
         )
     return content
 

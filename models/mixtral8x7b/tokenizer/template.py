@@ -69,12 +69,14 @@ class ChatTemplate:
             raise
         except _OF_A_TEMPLATE as error:
             raise TokenizerError(
-                f"the chat template of {self._template.file} cannot be used ({error}); expected one that "
+                f"the chat template of {self._template.file} cannot be used ({_said(error)}); expected one that "
                 "transformers renders: mend it, or put the original's there"
             ) from error
 
     def _refused(self, refusal: _Refusal) -> ChatError:
-        return ChatError(f"the chat template of {self._template.file} refuses this chat: {refusal}")
+        return ChatError(
+            f"the chat template of {self._template.file} refuses this chat ({_said(refusal)}); expected one as it was made for: change it"
+        )
 
     @cached_property
     def _literals(self) -> list[str]:
@@ -103,6 +105,11 @@ class _Generation(Extension):
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _said(error: Exception) -> str:
+    """On one line."""
+    return " ".join(str(error).replace("None", "nothing").split())
 
 
 def _raise(message: object) -> NoReturn:
