@@ -87,7 +87,7 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
         for column in generator.generate(
             [prompt.ids for prompt in prompts],
             options.max_new_tokens,
-            stop_ids={tokenizer.eos_id},
+            stop_ids=tokenizer.stop_ids,
             prefill=options.prefill,
         ):
             columns.append(column)
