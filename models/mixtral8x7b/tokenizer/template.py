@@ -75,7 +75,8 @@ class ChatTemplate:
 
     def _refused(self, refusal: _Refusal) -> ChatError:
         return ChatError(
-            f"the chat template of {self._template.file} refuses this chat ({_said(refusal)}); expected one as it was made for: change it"
+            f"the chat template of {self._template.file} refuses this chat ({_said(refusal)}); expected one as it was "
+            "made for: change it"
         )
 
     @cached_property
