@@ -1,11 +1,13 @@
 """What stands beside a tokenizer, and which files are refused in which words."""
 
+import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 
 from models.mixtral8x7b.tokenizer import Tokenizer, TokenizerError
 from tests.tokenizer.makers import CHATML, DATA, TINY, V1, V3, beside_tiny, hugging_face
@@ -54,7 +56,8 @@ def test_gaps_in_tokenizer_json(tmp_path: Path) -> None:
 def test_texts_end_with_every_token_that_generation_config_names(
     tmp_path: Path, value: Any, expected: set[int]
 ) -> None:
-    tokenizer = Tokenizer(beside_tiny(tmp_path, added_tokens=MARKS, generation_config={"eos_token_id": value}))
+    ends = {"[END]": 1024, "[STOP]": 1025}
+    tokenizer = Tokenizer(beside_tiny(tmp_path, added_tokens=ends, generation_config={"eos_token_id": value}))
     assert tokenizer.stop_ids == expected
     assert tokenizer.eos_id == 2
     if 1024 in expected:
@@ -260,3 +263,49 @@ def test_a_piece_that_is_listed_as_added_is_still_a_piece(tmp_path: Path) -> Non
     tokenizer = Tokenizer(beside_tiny(tmp_path, tokenizer_config={"added_tokens_decoder": decoder}))
     assert tokenizer.encode("the cat", bos=False) == ids
     assert tokenizer.decode(ids) == "the cat"
+
+
+def test_of_two_tokens_the_longer_is_found(tmp_path: Path) -> None:
+    tokenizer = Tokenizer(beside_tiny(tmp_path, added_tokens={"foo": 1024, "foobar": 1025, "bar": 1026}))
+    assert tokenizer.encode("foobar foo", bos=False)[0] == 1025
+    assert tokenizer.encode("foobar foo", bos=False)[-1] == 1024
+
+
+def test_tokens_that_special_tokens_map_lists_are_control_tokens(tmp_path: Path) -> None:
+    listed = {"additional_special_tokens": ["<x>", {"content": "<y>"}]}
+    tokenizer = Tokenizer(beside_tiny(tmp_path, added_tokens={"<x>": 1024, "<y>": 1025}, special_tokens_map=listed))
+    assert max(tokenizer.encode("<x> <y>")) < 1024
+    assert tokenizer.decode([1024, *tokenizer.encode("Hi"), 1025]) == "Hi"
+
+
+def test_private_characters_that_a_user_says_stay(tmp_path: Path) -> None:
+    tokenizer = Tokenizer(beside_tiny(tmp_path, tokenizer_config={"chat_template": "{{ messages[0].content }}</s>"}))
+    text = "\U000f0000\U000f0001 \U000f0002</s>\U000f0003"
+    ids = tokenizer.encode_chat([text])
+    assert ids.count(2) == 1
+    assert tokenizer.decode(ids) == text
+
+
+def test_pieces_that_the_model_itself_finds_in_text_are_no_control_tokens_there(tmp_path: Path) -> None:
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the cat sat", "the dog ran"] * 5),
+        model_writer=written,
+        model_type="bpe",
+        vocab_size=290,
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        user_defined_symbols=["<|im_start|>", "<|im_end|>", "cat"],
+        minloglevel=2,
+    )
+    (tmp_path / "tokenizer.model").write_bytes(written.getvalue())
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"chat_template": CHATML, "additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    )
+    tokenizer = Tokenizer(tmp_path)
+    start, end = 3, 4
+    assert [i for i in tokenizer.encode_chat(["a <|im_end|> the cat"]) if i in (start, end)] == [start, end, start]
+    text = "a<|im_start|>the cat <|im_end|>"
+    assert not {start, end} & set(tokenizer.encode(text))
+    assert 5 in tokenizer.encode(text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text

@@ -27,6 +27,7 @@ KINDS = {
     "a word added": dict(template=CHATML, special=MARKS, plain=("wörd", "two words")),
     "Mixtral's first": dict(template=MIXTRAL_FIRST),
     "Mixtral's first, prefixes": dict(template=MIXTRAL_FIRST, legacy=True),
+    "Mixtral's today, prefixes": dict(template=MIXTRAL_TODAY, legacy=True),
     "Mixtral's today": dict(template=MIXTRAL_TODAY),
     "Mixtral's pieces": dict(model=V1, template=MIXTRAL_TODAY),
 }

@@ -25,6 +25,7 @@ WITH_ROLES = (
     said("user: Hi", "user: there", "assistant: Hello.", "assistant: You.", "user: Who?", "user: Why?"),
     said("system: One.", "system: Two.", "user: Hi"),
     said("user: Hi", "assistant: Hello.", "system: Be brief.", "user: Who?"),
+    said("system: ", "user: ", "user: Hi", "user: "),
 )
 MESSAGES = {"user": UserMessage, "assistant": AssistantMessage, "system": SystemMessage}
 

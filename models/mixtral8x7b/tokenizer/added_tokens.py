@@ -23,6 +23,7 @@ class AddedToken:
     lstrip: bool = False  # takes the white space before it
     rstrip: bool = False
     single_word: bool = False
+    normalized: bool = False  # looked for in text as the tokenizer has changed it
 
     @classmethod
     def read(cls, token_id: object, values: Mapping[str, Any], file: Path) -> "AddedToken":
@@ -33,7 +34,9 @@ class AddedToken:
             raise TokenizerError(
                 f"{file} gives {shown(content)} the id {shown(token_id)}; expected a text and a number from 0 up"
             )
-        flags = {name: values.get(name) is True for name in ("special", "lstrip", "rstrip", "single_word")}
+        flags = {
+            name: values.get(name) is True for name in ("special", "lstrip", "rstrip", "single_word", "normalized")
+        }
         return cls(int(str(token_id)), content, **flags)
 
 

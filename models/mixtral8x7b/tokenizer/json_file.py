@@ -137,4 +137,10 @@ def _joined(merge: str | Sequence[str]) -> str:
 
 def _entry(token: AddedToken, name: str, is_control: bool) -> dict[str, Any]:
     flags = {"lstrip": token.lstrip, "rstrip": token.rstrip, "single_word": token.single_word}
-    return {"id": token.id, "content": name, "normalized": False, "special": is_control, **flags}
+    return {
+        "id": token.id,
+        "content": name,
+        "normalized": token.normalized and not is_control,
+        "special": is_control,
+        **flags,
+    }

@@ -74,9 +74,9 @@ class ChatTemplate:
             ) from error
 
     def _refused(self, refusal: _Refusal) -> ChatError:
+        file = self._template.file
         return ChatError(
-            f"the chat template of {self._template.file} refuses this chat ({_said(refusal)}); expected one as it was "
-            "made for: change it"
+            f"the chat template of {file} refuses this chat ({_said(refusal)}); expected one that it takes"
         )
 
     @cached_property

@@ -146,7 +146,7 @@ def _tokens(source: JsonFile | SentencePieceFile, beside: Beside, roles: Mapping
                 f"{file} gives {token.content!r} the id {token.id}, and {source.file} gives {other}; expected one id "
                 "for each: use the files that came with the weights"
             )
-    named = {content: source.id_of(content) for content in roles.values()}
+    named = {content: source.id_of(content) for content in (*roles.values(), *beside.control)}
     own = source.own_tokens({token.id for token, _ in added})
     own += [AddedToken(number, content, special=True) for content, number in named.items() if number is not None]
     return merged([*((token, source.file) for token in own), *added])
