@@ -170,8 +170,8 @@ class MemoryPlan:
             fitting = [f"at most {fewer} users of {self.max_context} tokens"] * (fewer > 0)
             fitting += [f"{shorter} tokens for {users} users"] * (shorter > 0 and users > 1)
             raise ConfigError(
-                f"{tokens:,} tokens of KV cache are {_of_chip(short, 10**7)} too many for a chip, {self.kv_tokens:,} fit: "
-                f"use {', or '.join(fitting) or f'{self.kv_tokens} tokens for one user'}"
+                f"{tokens:,} tokens of KV cache are {_of_chip(short, 10**7)} too many for a chip, "
+                f"{self.kv_tokens:,} fit: use {', or '.join(fitting) or f'{self.kv_tokens} tokens for one user'}"
             )
 
     def users_at(self, context: int) -> int:
