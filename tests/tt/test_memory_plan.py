@@ -110,6 +110,10 @@ def test_padding_is_counted() -> None:
     assert odd.decode_state() - even.decode_state() == 11 * 2048
     limited = plan(MIXTRAL_8X7B, PERFORMANCE, 8, 1, 64, n_tokens=31999)
     assert limited.decode_state() - plan(MIXTRAL_8X7B, PERFORMANCE, 8, 1, 64).decode_state() == 11 * 2048
+    narrow, wide = (
+        plan(replace(MIXTRAL_8X7B, dim=dim), PERFORMANCE, 8, 1, 64).weights()["norms"] for dim in (4096, 4352)
+    )
+    assert (narrow, wide) == (65 * 11 * 64, 65 * 12 * 2048)
     hidden = [plan(replace(MIXTRAL_8X7B, hidden_dim=size), PERFORMANCE, 8, 1, 64) for size in (67 * 32, 68 * 32)]
     assert hidden[0].weights() == hidden[1].weights()
     assert hidden[0].activations() == hidden[1].activations()
