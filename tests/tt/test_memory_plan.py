@@ -75,6 +75,7 @@ def test_sizes_are_in_a_unit_that_fits_them() -> None:
     assert re.search(r"weights: norms +\d+\.\d kB\n", table)
     assert re.search(r"weights: experts +\d+\.\d kB\n", table)
     assert re.search(r"one chip +12\.885 GB\n", table)
+    assert re.search(r"weights: LM head +\d+\.\d MB\n", plan(MIXTRAL_8X7B, PERFORMANCE, 8, 1, 128).table(1))
     assert re.search(r"free +-\d+\.\d\d\d GB\n", plan(MIXTRAL_8X7B, PERFORMANCE, 8, 50000, 128).table(50000))
 
 
@@ -97,6 +98,7 @@ def test_a_larger_relative_is_told_what_it_lacks() -> None:
         ConfigError, match=r"no room for a KV cache: they are \d+\.\d\d\d GB too many for each of 8 chips"
     ):
         plan(MIXTRAL_8X22B, PERFORMANCE, 8, 100, 4096).check(100)
+    assert plan(MIXTRAL_8X22B, PERFORMANCE, 8, 100, 4096).table(100).endswith("\nno room for a KV cache")
     fewer = replace(MIXTRAL_8X22B, n_layers=28)
     plan(fewer, PERFORMANCE, 8, 100, 4096).check(100)
 
@@ -108,6 +110,10 @@ def test_padding_is_counted() -> None:
     assert odd.decode_state() - even.decode_state() == 11 * 2048
     limited = plan(MIXTRAL_8X7B, PERFORMANCE, 8, 1, 64, n_tokens=31999)
     assert limited.decode_state() - plan(MIXTRAL_8X7B, PERFORMANCE, 8, 1, 64).decode_state() == 11 * 2048
+    narrow, wide = (
+        plan(replace(MIXTRAL_8X7B, dim=dim), PERFORMANCE, 8, 1, 64).weights()["norms"] for dim in (4096, 4352)
+    )
+    assert (narrow, wide) == (65 * 11 * 64, 65 * 12 * 2048)
     hidden = [plan(replace(MIXTRAL_8X7B, hidden_dim=size), PERFORMANCE, 8, 1, 64) for size in (67 * 32, 68 * 32)]
     assert hidden[0].weights() == hidden[1].weights()
     assert hidden[0].activations() == hidden[1].activations()

@@ -7,6 +7,7 @@ import pytest
 import torch
 import ttnn
 
+from models.mixtral8x7b.arguments import RequestError
 from models.mixtral8x7b.config import ConfigError, MoeConfig, Routing
 from models.mixtral8x7b.paging import Prompt
 from tests.tt.cases import DEVICES, assert_equal, exact_mesh, random_ids, reference, sliceable_config
@@ -86,6 +87,30 @@ def test_a_context_beyond_the_model_is_refused() -> None:
         pytest.raises(ConfigError, match="5000 tokens is too long; .* made for 4096"),
     ):
         build(mesh, 1, 5000)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ([], "there is no prompt to prefill; expected at least one"),
+        ([Prompt(-1, [1], [0])], r"prompts have the rows \[-1\]; expected different ones from 0 to 31"),
+        ([Prompt(0, [1], [0]), Prompt(32, [1], [1])], r"prompts have the rows \[0, 32\]"),
+        ([Prompt(3, [1], [0]), Prompt(3, [1], [1])], r"prompts have the rows \[3, 3\]"),
+        ([Prompt(0, [1] * 129, [0, 1, 2])], "the prompt in row 0 has 129 tokens; expected at most the context of 128"),
+        ([Prompt(0, [1] * 65, [0])], "the prompt in row 0 has 1 blocks; its 65 tokens need 2"),
+        ([Prompt(5, [1, 512], [0])], "the prompt in row 5 has token id 512; the vocabulary is 0 to 511"),
+        ([Prompt(5, [-1], [0])], "the prompt in row 5 has token id -1"),
+    ],
+)
+def test_prompts_that_cannot_be_prefilled_are_refused(prompts: list[Prompt], message: str) -> None:
+    with exact_mesh(1) as mesh, pytest.raises(RequestError, match=f"^{message}"):
+        build(mesh, 2, 128).prefill(prompts)
+
+
+def test_more_ids_than_the_vocabulary_cannot_be_drawn() -> None:
+    for n_tokens in (0, 513):
+        with exact_mesh(1) as mesh, pytest.raises(ConfigError, match=f"{n_tokens} ids may be drawn; expected 1 to 512"):
+            build(mesh, n_tokens=n_tokens)
 
 
 @pytest.mark.parametrize("max_pass_tokens", [128, 256, 1024])

@@ -9,6 +9,7 @@ import pytest
 
 from models.mixtral8x7b.config import ConfigError, MixtralConfig, MoeConfig
 from models.mixtral8x7b.paging import Prompt
+from models.mixtral8x7b.tt import layouts
 from models.mixtral8x7b.tt.mesh import MESH_SIZES, check_split
 from tests.tt.cases import DEVICES, assert_equal, exact_mesh, random_ids, reference, sliceable_config
 from tests.tt.prefill_cases import build
@@ -22,6 +23,8 @@ RELATIVES: dict[str, tuple[dict, str]] = {
     **{f"top {n}": ({"moe": MoeConfig(8, n)}, EVERYWHERE) for n in (1, 3, 4, 8)},
     "heads wider than dim / heads": ({"head_dim": 64}, EVERYWHERE),
     "heads of 96": ({"head_dim": 96}, EVERYWHERE),
+    "the widest heads": ({"head_dim": 256}, EVERYWHERE),
+    "a norm with its weight in tiles": ({"dim": 4608, "n_heads": 8}, EVERYWHERE),
     "a head of each": ({"n_heads": 8}, EVERYWHERE),
     "as many KV heads as heads": ({"n_kv_heads": 16}, EVERYWHERE),
     "6 heads over 1 on each of 8 chips": ({"n_heads": 48}, "2, 4 or 8"),
@@ -53,6 +56,14 @@ CASES = [
 
 def relative(changes: dict) -> MixtralConfig:
     return sliceable_config(n_layers=1, **changes)
+
+
+@pytest.mark.parametrize("n_devices", DEVICES)
+def test_a_head_that_is_made_in_pieces(n_devices: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a vocabulary of 57000 on one chip, with smaller numbers: of 1000 columns each chip makes 64 at a time."""
+    monkeypatch.setattr(layouts, "WIDEST_HEAD_PIECE", 64)
+    assert layouts.vocabulary_pieces(1000, 8) == (2, 64)
+    test_a_relative_equals_the_reference({"vocab_size": 1000}, n_devices)
 
 
 @pytest.mark.parametrize(("changes", "n_devices"), CASES)

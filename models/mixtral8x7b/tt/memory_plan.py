@@ -161,7 +161,7 @@ class MemoryPlan:
         if self.room_for_kv < self.kv(1):
             raise ConfigError(
                 f"the weights and prefill's activations leave no room for a KV cache: they are "
-                f"{_of_chip(self.kv(1) - self.room_for_kv)} too many for {_chips(self.n_devices)}"
+                f"{_of_chip(self.kv(1) - self.room_for_kv, 10**7)} too many for {_chips(self.n_devices)}"
             )
         short = self.kv(n_blocks) - self.room_for_kv
         if short > 0:
@@ -170,8 +170,8 @@ class MemoryPlan:
             fitting = [f"at most {fewer} users of {self.max_context} tokens"] * (fewer > 0)
             fitting += [f"{shorter} tokens for {users} users"] * (shorter > 0 and users > 1)
             raise ConfigError(
-                f"{tokens:,} tokens of KV cache are {_of_chip(short)} too many for a chip, {self.kv_tokens:,} fit: "
-                f"use {', or '.join(fitting) or f'{self.kv_tokens} tokens for one user'}"
+                f"{tokens:,} tokens of KV cache are {_of_chip(short, 10**7)} too many for a chip, "
+                f"{self.kv_tokens:,} fit: use {', or '.join(fitting) or f'{self.kv_tokens} tokens for one user'}"
             )
 
     def users_at(self, context: int) -> int:
@@ -191,8 +191,9 @@ class MemoryPlan:
         width = max(len(name) for name, _ in parts)
         parts.append(("one chip", BANK_BYTES))
         lines = [f"{name:{width}}  {_of_chip(size):>10}" for name, size in parts]
-        users = (f"{_context(context)} {self.users_at(context)}" for context in self.contexts())
-        return "\n".join([*lines, f"room for {self.kv_tokens:,} tokens of KV cache: users at {', '.join(users)}"])
+        users = ", ".join(f"{_context(context)} {self.users_at(context)}" for context in self.contexts())
+        room = f"room for {self.kv_tokens:,} tokens of KV cache: users at {users}"
+        return "\n".join([*lines, room if self.max_blocks else "no room for a KV cache"])
 
     def contexts(self) -> list[int]:
         """Of CONTEXTS those that the model has, and its longest."""
@@ -200,9 +201,10 @@ class MemoryPlan:
         return [context for context in CONTEXTS if context < longest] + [longest]
 
 
-def _of_chip(bytes_per_bank: int) -> str:
+def _of_chip(bytes_per_bank: int, least_gb: int = 10**8) -> str:
+    """In GB from least_gb bytes on: what is too much or too little is compared with a chip's 12.9 GB."""
     size = abs(bytes_per_bank) * BANKS
-    text = f"{size / 1e9:.3f} GB" if size >= 10**7 else size_text(size)
+    text = f"{size / 1e9:.3f} GB" if size >= least_gb else size_text(size)
     return text if bytes_per_bank >= 0 else f"-{text}"
 
 
