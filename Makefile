@@ -7,6 +7,9 @@ PYTHON = .venv/bin/python
 OF_THE_USER = MIXTRAL_CKPT_DIR MIXTRAL_TOKENIZER_PATH MIXTRAL_CACHE_PATH MIXTRAL_TARGET MIXTRAL_FABRIC
 PYTEST_SIM = env $(OF_THE_USER:%=-u %) $(PYTHON) -m pytest --target sim --durations=0 $(VERDICTS:%=--verdicts %)
 PYTEST = env $(OF_THE_USER:%=-u %) -u MIXTRAL_SFPI -u MIXTRAL_MOCK_SFPI $(PYTHON) -m pytest
+# Two processes with a thread each, on the two cores that the README asks for; a file of tests stays in one where its
+# models are large.
+TESTS = OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist
 PREFILL_DEMO = demo/demo_with_prefill.py::test_mixtral8x7b_demo
 .PHONY: setup demo test test-full kernels sim sim-full bench-weights lint
 
@@ -16,11 +19,11 @@ demo: setup
 	@$(PYTHON) -m demo
 
 test: lint
-	@$(PYTEST) --target cpu --ignore tests/long tests
+	@$(TESTS) worksteal --target cpu --ignore tests/long tests
 	@$(PYTEST) --target cpu demo/demo.py \
 	    "$(PREFILL_DEMO)[wormhole_b0-True-128-general]" "$(PREFILL_DEMO)[wormhole_b0-True-128-instruct]"
 	@$(PYTEST) --target cpu "$(PREFILL_DEMO)[wormhole_b0-True-4k-instruct]" --users 2
-	@if $(PYTHON) -m virtual_t3000; then $(PYTEST) --target mock tests/mock; fi
+	@if $(PYTHON) -m virtual_t3000; then $(TESTS) loadfile --target mock tests/mock; fi
 
 test-full: test
 	@$(PYTHON) -m virtual_t3000 # fails where the real ttnn is missing: nothing may have been left out

@@ -4,6 +4,7 @@ import pytest
 
 from demo.run import DemoOptions, run_demo
 from models.mixtral8x7b.mistake import Mistake
+from models.mixtral8x7b.program import show_everything
 from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.tt.mesh import Mesh
 
@@ -21,6 +22,7 @@ def run_as_test(
         precision=config.getoption("--precision"),
         cache_only=config.getoption("--cache-only"),
     )
+    show_everything()
     try:
         result = run_demo(options, Settings.from_environment(), mesh, target)
     except Mistake as error:

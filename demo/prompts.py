@@ -45,8 +45,15 @@ def load_prompts(file: Path) -> list[str]:
 
 
 def short_prompts(file: Path, n_users: int, limit: int, is_instruct: bool, tokenizer: Tokenizer) -> list[UserPrompt]:
-    """One prompt per user, in the file's order, repeated when there are fewer; each cut to `limit` tokens."""
+    """One prompt per user, in the file's order, repeated when there are fewer; each cut to `limit` tokens.
+
+    When there are more, prints how many are left out.
+    """
     texts = load_prompts(file)
+    left_out = len(texts) - n_users
+    if left_out > 0:
+        which = f"{left_out} of the {len(texts)} prompts in {file} {'is' if left_out == 1 else 'are'}"
+        print(f"{which} left out, from the end: {n_users} users ask one each; run again with the rest in its own file")
     prompts = []
     for user in range(n_users):
         text = texts[user % len(texts)]

@@ -1,8 +1,11 @@
 """How the demo prints: one block per user, then the metrics."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 SHOWN = 200  # characters of a longer prompt that are shown at each end
+# C0 but tab and line feed, DEL, C1; and what turns the direction of writing for all that follows
+_DOES_SOMETHING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def block(number: int, prompt: str, answer: str) -> str:
@@ -14,8 +17,8 @@ def block(number: int, prompt: str, answer: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Control characters, which would do things to a terminal, as the replacement character; line ends stay."""
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    """Characters that would do something to a terminal as the replacement character; all others are text."""
+    return _DOES_SOMETHING.sub("\ufffd", text)
 
 
 def metrics(rows: Sequence[tuple[str, str]]) -> str:

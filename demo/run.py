@@ -79,7 +79,7 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
 
     started = time.perf_counter()
     n_blocks = n_users * blocks_for(options.context)
-    model = _load(checkpoint, cache, options, precision, mesh, n_blocks, options.context)
+    model = _load(checkpoint, cache, options, precision, mesh, n_blocks, options.context, tokenizer.vocab_size)
     loaded = time.perf_counter()
     columns, times = [], []
     generator = Generator(model, trace=can_trace(target))
@@ -87,7 +87,7 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
         for column in generator.generate(
             [prompt.ids for prompt in prompts],
             options.max_new_tokens,
-            stop_ids={tokenizer.eos_id},
+            stop_ids=tokenizer.stop_ids,
             prefill=options.prefill,
         ):
             columns.append(column)
@@ -133,10 +133,11 @@ def _load(
     mesh: Mesh,
     n_blocks: int,
     max_context: int,
+    n_tokens: int | None = None,
 ) -> Mixtral:
     with progress_bar("loading the weights") as on_progress:
         weights = CheckpointWeights(checkpoint, mesh, cache, options.cache_only, on_progress)
-        return Mixtral(weights, mesh, precision, n_blocks, max_context)
+        return Mixtral(weights, mesh, precision, n_blocks, max_context, n_tokens=n_tokens)
 
 
 def _print_head(checkpoint: Checkpoint, settings: Settings, precision: Precision, target: str) -> None:

@@ -3,6 +3,7 @@
 .venv/bin/python -m pytest tests/test_generator.py
 """
 
+import copy
 from collections.abc import Sequence
 from contextlib import contextmanager
 
@@ -125,6 +126,45 @@ def test_a_seeded_user_repeats_whoever_else_is_there() -> None:
         other_seed = answers(list(generator.generate(prompts, 10, SamplingParams(1.2, 32, seed=12))))[2]
     assert alone == again
     assert other_seed != alone
+
+
+def test_seeds_that_differ_in_any_bit_draw_other_tokens() -> None:
+    seeds = (1, 2**31 + 1, 2**32 + 1, 2**63 + 1, 2**64 + 1)
+    with open_mesh(1) as mesh:
+        generator = Generator(build(mesh), trace=False)
+        drawn = answers(
+            list(generator.generate(prompts_of(9) * 5, 8, [SamplingParams(1.0, seed=seed) for seed in seeds]))
+        )
+    assert len({tuple(tokens) for tokens in drawn}) == len(seeds)
+
+
+def test_a_seeded_user_repeats_without_a_prefill() -> None:
+    with open_mesh(1) as mesh:
+        generator = Generator(build(mesh), trace=False)
+        first, again = (
+            answers(list(generator.generate(prompts_of(3), 8, SamplingParams(1.0, seed=3), prefill=0)))
+            for _ in range(2)
+        )
+    assert first == again
+
+
+def test_the_second_draw_of_a_seed_uses_other_random_numbers_than_the_first() -> None:
+    """All logits alike: what is drawn is the random number, out of 32."""
+    model = copy.deepcopy(reference(CONFIG))
+    model.output.weight.zero_()
+    with open_mesh(1) as mesh:
+        generator = Generator(Mixtral(weights_of(model, mesh), mesh, PERFORMANCE, 32, 64), trace=False)
+        params = [SamplingParams(1.0, seed=seed) for seed in range(32)]
+        first, second = generator.generate(prompts_of(3) * 32, 2, params)
+    assert sum(a == b for a, b in zip(first, second, strict=True)) < 8
+
+
+def test_a_finished_user_leaves_the_blocks_of_the_others_alone() -> None:
+    """Its 64 tokens fill its only block; a step further would write where the page table has 0, the other's block."""
+    prompts = prompts_of(62, 54)
+    with exact_model() as model:
+        columns = list(Generator(model, trace=False).generate(prompts, 10, prefill=0))
+    assert answers(columns) == [greedy(prompt, 10) for prompt in prompts]
 
 
 def test_two_groups_at_once_are_refused_and_the_first_goes_on() -> None:

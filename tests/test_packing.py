@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.mixtral8x7b.arguments import RequestError
 from models.mixtral8x7b.packing import (
     MOST_PADDING,
     MOST_PIECES,
     ONE_PASS,
     START_UNIT,
-    PackingError,
     Pass,
     attended_rows,
     pack,
@@ -100,6 +100,6 @@ def test_no_more_passes_than_must_be() -> None:
 @pytest.mark.parametrize("start", [64, 200, 300, -128])
 def test_a_start_that_attention_cannot_take_is_named(start: int) -> None:
     with pytest.raises(
-        PackingError, match=f"the prompt of row 0 goes on at {start} of 200 tokens; expected a multiple"
+        RequestError, match=f"the prompt of row 0 goes on at {start} of 200 tokens; expected a multiple"
     ):
         pack(of_lengths((200, start)))

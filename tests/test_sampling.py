@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.mixtral8x7b.sampling import SamplingError, SamplingParams, probabilities, sample
+from models.mixtral8x7b.sampling import SEED_BITS, SamplingError, SamplingParams, mixed_seed, probabilities, sample
 
 LOGITS = torch.log(torch.tensor([[0.1, 0.4, 0.2, 0.3]]))
 
@@ -30,6 +30,16 @@ def test_greedy_takes_the_lowest_of_equal_ids() -> None:
 def test_samples_follow_the_distribution() -> None:
     ids = sample(LOGITS.expand(4000, 4), SamplingParams(1), torch.Generator().manual_seed(0))
     torch.testing.assert_close(ids.bincount(minlength=4) / 4000, LOGITS[0].exp(), atol=0.03, rtol=0)
+
+
+def test_every_bit_of_a_seed_counts() -> None:
+    """However long it is; and a change anywhere changes the whole of what the chips get."""
+    seeds = [0, 1, *(1 + (1 << bit) for bit in (1, 30, 31, 32, 33, 63, 64, 1000, 20000))]
+    mixed = [mixed_seed(seed, stream) for seed in seeds for stream in (0, 1)]
+    assert len(set(mixed)) == len(mixed)
+    assert all(0 <= value < 1 << SEED_BITS for value in mixed)
+    flipped = [mixed_seed(7, 0) ^ mixed_seed(7 ^ 1 << bit, 0) for bit in range(64)]
+    assert all(4 < bits.bit_count() < 27 for bits in flipped)
 
 
 @pytest.mark.parametrize(

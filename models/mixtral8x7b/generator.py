@@ -10,17 +10,18 @@ the host only reads the 32 ids, and writes when a user's row changes: it is done
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from models.mixtral8x7b.mistake import Mistake
+from models.mixtral8x7b.arguments import RequestError
 from models.mixtral8x7b.paging import BlockAllocator, Prompt
+from models.mixtral8x7b.request import Request
 from models.mixtral8x7b.sampling import GREEDY, SamplingParams
 from models.mixtral8x7b.tt.decode_state import NO_USER
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.traced_step import TracedStep
 
-
-class RequestError(Mistake, ValueError):
-    """A request that cannot be served; the message names the user's number where there is one, and the limit."""
+# The streams of random numbers of one seed: a user's first token, drawn after a prefill pass, is not drawn with the
+# numbers that decode draws with.
+FIRST_TOKEN, LATER_TOKENS = 0, 1
 
 
 @dataclass
@@ -69,16 +70,16 @@ class Generator:
         Raises, at the first column, RequestError before any work for a request that cannot be served, and
         OutOfBlocksError if its users do not fit in the KV cache together.
         """
-        params = [sampling] * len(prompts) if isinstance(sampling, SamplingParams) else list(sampling)
-        self._check(prompts, max_new_tokens, params, prefill)
+        request = Request.read(prompts, max_new_tokens, sampling, stop_ids, prefill)
+        request.check(DECODE_ROWS, self._model.config.vocab_size, self._model.max_context)
         if self._is_busy:
             raise RequestError("another group of users is being served; finish or close its generate first")
         rows: dict[int, _Row] = {}  # the users that are not done, by number, which is also their decode row
         self._is_busy = True
         try:
-            for user, ids in enumerate(prompts):
-                rows[user] = _Row(ids, self._allocator.allocate(len(ids) + max_new_tokens))
-            yield from self._run(rows, len(prompts), max_new_tokens, params, frozenset(stop_ids), prefill)
+            for user, ids in enumerate(request.prompts):
+                rows[user] = _Row(ids, self._allocator.allocate(len(ids) + request.max_new_tokens))
+            yield from self._run(rows, request)
         finally:
             self._is_busy = False
             for row in rows.values():
@@ -87,29 +88,22 @@ class Generator:
                 self._traced.release()
             self._write_rows({})
 
-    def _run(
-        self,
-        rows: dict[int, _Row],
-        n_users: int,
-        max_new_tokens: int,
-        params: list[SamplingParams],
-        stop_ids: frozenset[int],
-        prefill: int | None,
-    ) -> Iterator[list[int | None]]:
-        by_row = params + [GREEDY] * (DECODE_ROWS - len(params))
+    def _run(self, rows: dict[int, _Row], request: Request) -> Iterator[list[int | None]]:
+        n_users = len(request.prompts)
+        by_row = request.sampling + [GREEDY] * (DECODE_ROWS - n_users)
         self._model.sampler.set(by_row)
 
         def take(user: int, token: int) -> int:
             """Gives a user its new token, and the user's row back if that was the last."""
             rows[user].generated.append(token)
-            if token in stop_ids or len(rows[user].generated) == max_new_tokens:
+            if token in request.stop_ids or len(rows[user].generated) == request.max_new_tokens:
                 self._allocator.release(rows.pop(user).blocks)
             return token
 
-        first = self._prefill(rows, by_row, prefill)
+        first = self._prefill(rows, by_row, request.prefill)
         if first:
             yield [take(user, first[user]) if user in first else None for user in range(n_users)]
-        self._model.sampler.seed([_seed_for_decode(row.seed) for row in by_row])
+        self._model.sampler.seed([row.seed for row in by_row], LATER_TOKENS)
         self._write_rows(rows)
         while rows:
             self._step()
@@ -127,7 +121,7 @@ class Generator:
         first = {}
         for group in self._model.passes(prompts):
             # every pass starts the random numbers anew: a user's do not depend on which passes came before
-            self._model.sampler.seed([row.seed for row in params])
+            self._model.sampler.seed([row.seed for row in params], FIRST_TOKEN)
             tokens = self._model.sample(self._model.prefill_pass(group))
             for piece in group.pieces:
                 row = rows[piece.prompt.row]
@@ -143,32 +137,3 @@ class Generator:
             tokens[user], positions[user], blocks[user] = row.next_token, row.position, row.blocks
         self._model.state.set_rows(tokens, positions)
         self._model.state.set_blocks(blocks)
-
-    def _check(
-        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, params: list[SamplingParams], prefill: int | None
-    ) -> None:
-        if not 1 <= len(prompts) <= DECODE_ROWS:
-            raise RequestError(f"{len(prompts)} users; expected 1 to {DECODE_ROWS}")
-        if len(params) != len(prompts):
-            raise RequestError(f"{len(params)} sampling parameters for {len(prompts)} users; expected one each")
-        if max_new_tokens < 1:
-            raise RequestError(f"max_new_tokens is {max_new_tokens}; expected at least 1")
-        if prefill is not None and prefill < 0:
-            raise RequestError(f"prefill is {prefill}; expected 0 (decode only) or more")
-        vocab_size, limit = self._model.config.vocab_size, self._model.max_context
-        for user, ids in enumerate(prompts, start=1):
-            if not ids:
-                raise RequestError(f"the prompt of user {user} is empty; expected at least one token (BOS)")
-            if len(ids) + max_new_tokens > limit:
-                raise RequestError(
-                    f"the prompt of user {user} has {len(ids)} tokens; with {max_new_tokens} new ones it exceeds the "
-                    f"context of {limit}: shorten it to {limit - max_new_tokens}"
-                )
-            for token in ids:
-                if not 0 <= token < vocab_size:
-                    raise RequestError(f"user {user} has token id {token}; the vocabulary is 0 to {vocab_size - 1}")
-
-
-def _seed_for_decode(seed: int) -> int:
-    """Other random numbers than those of the first token, which the same seed gave."""
-    return seed * 2654435761 + 1

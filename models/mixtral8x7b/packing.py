@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models.mixtral8x7b.arguments import RequestError
 from models.mixtral8x7b.paging import KV_BLOCK, Prompt
 
 SMALLEST_PASS, LARGEST_PASS = 256, 16384  # rows; the sizes are the powers of two in between
@@ -17,10 +18,6 @@ MOST_PIECES = 32  # in a pass: the window ends that attention is told have a fix
 START_UNIT = 128  # a piece starts at a multiple of it: keys that attention takes at a time from the cache
 ONE_PASS = 1024  # rows that go into one pass, however much of it stays empty
 MOST_PADDING = 1.25  # computed rows for each that is wanted, above ONE_PASS in all
-
-
-class PackingError(ValueError):
-    """Prompts that no pass can take; the message names the row and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +61,12 @@ def pack(prompts: Sequence[Prompt], largest: int = LARGEST_PASS) -> list[Pass]:
     """Passes for all the prompts, in the order in which they must run; none larger than `largest`.
 
     Above ONE_PASS rows in all, fewer than MOST_PADDING rows are computed for each row of the prompts, rounded up to
-    blocks, unless `largest` is below ONE_PASS. Raises PackingError for a prompt that starts between multiples of
+    blocks, unless `largest` is below ONE_PASS. Raises RequestError for a prompt that starts between multiples of
     START_UNIT, or has nothing to compute.
     """
     for prompt in prompts:
         if prompt.start % START_UNIT or not 0 <= prompt.start < len(prompt.ids):
-            raise PackingError(
+            raise RequestError(
                 f"the prompt of row {prompt.row} goes on at {prompt.start} of {len(prompt.ids)} tokens; expected a "
                 f"multiple of {START_UNIT} before its end"
             )

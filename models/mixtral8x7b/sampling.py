@@ -3,11 +3,15 @@
 Plain torch. The sampler on the chips is tested against it.
 """
 
+import hashlib
+import math
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
 
+from models.mixtral8x7b.arguments import described, whole_number
 from models.mixtral8x7b.mistake import Mistake
 
 MAX_TOP_K = 32  # candidates that each chip offers
@@ -15,12 +19,15 @@ LOWEST_TEMPERATURE = 0.01  # below it the best token is certain in bf16, which i
 
 
 class SamplingError(Mistake, ValueError):
-    """A sampling parameter out of range; the message names it, its value and its range."""
+    """A sampling parameter out of range or of another kind; the message names it, its value and what was expected."""
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """temperature 0 is greedy. top_k and top_p both apply, top_k first. A seeded row repeats on the same target."""
+    """temperature 0 is greedy. top_k and top_p both apply, top_k first. A seeded row repeats on the same target.
+
+    Numbers may be numpy's. Raises SamplingError for anything else, and for a number out of range.
+    """
 
     temperature: float = 0.0
     top_k: int = MAX_TOP_K
@@ -28,6 +35,10 @@ class SamplingParams:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("temperature", "top_p"):
+            object.__setattr__(self, name, _real(name, getattr(self, name)))  # frozen for others
+        for name in ("top_k", "seed"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
         if self.temperature != 0 and not LOWEST_TEMPERATURE <= self.temperature < float("inf"):
             raise SamplingError(
                 f"temperature is {self.temperature}; expected 0 (greedy) or a number of at least {LOWEST_TEMPERATURE}"
@@ -42,14 +53,41 @@ class SamplingParams:
             raise SamplingError(f"seed is {self.seed}; expected a whole number of at least 0")
 
 
+def _real(name: str, value: object) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise SamplingError(f"{name} {described(value)}; expected a number")
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond all floats
+        return math.inf
+
+
+def _whole(name: str, value: object) -> int:
+    number = whole_number(value)
+    if number is None:
+        raise SamplingError(f"{name} {described(value)}; expected a whole number")
+    return number
+
+
 GREEDY = SamplingParams()
+SEED_BITS = 31  # of the seeds that ttnn takes: 2^32 - 1 means "do not seed"
+
+
+def mixed_seed(seed: int, stream: int) -> int:
+    """The seed that the chips get, 0 to 2^31 - 1, for a whole number >= 0 of any size; every bit of it counts.
+
+    Another stream of the same seed is other random numbers. There are fewer seeds of chips than of users: two of these
+    draw alike with probability 2^-31.
+    """
+    digest = hashlib.sha256(f"{seed:x} {stream}".encode()).digest()
+    return int.from_bytes(digest, "big") >> (8 * len(digest) - SEED_BITS)
 
 
 def probabilities(logits_BV: Tensor, params: SamplingParams) -> Tensor:
     """The distribution that a token is drawn from, float32 [B, V].
 
     Of the top_k most likely tokens (lowest id first among equals) those are kept whose more likely ones together have
-    less than top_p; what is kept is scaled to 1.
+    less than top_p; what is kept is scaled to 1. (Where they have exactly top_p, the chips keep one more.)
     """
     order = torch.sort(logits_BV.float(), dim=-1, descending=True, stable=True)
     if params.temperature == 0:

@@ -19,7 +19,7 @@ class Settings:
     target: str | None  # MIXTRAL_TARGET: cpu, mock, sim or device
     fabric: str | None  # MIXTRAL_FABRIC: ring or line: how collectives go round the chips
     checkpoint: Path | None  # MIXTRAL_CKPT_DIR: a repacked directory
-    tokenizer: Path | None  # MIXTRAL_TOKENIZER_PATH: tokenizer.model or the directory that holds it
+    tokenizer: Path | None  # MIXTRAL_TOKENIZER_PATH: tokenizer.model, tokenizer.json or the directory that holds it
     weight_cache: Path | None  # MIXTRAL_CACHE_PATH: where weights in device format are kept
     sfpi: Path | None  # MIXTRAL_SFPI, or as before MIXTRAL_MOCK_SFPI: the compiler for ttnn's kernels
     simulator: Path | None  # MIXTRAL_SIMULATOR: libttsim.so or the folder that holds it, for target sim

@@ -101,6 +101,13 @@ def test_the_prefix_ends_with_the_candidate_that_exceeds_p() -> None:
     assert draw(values, torch.tensor([1, 2, 3]), ones, ones, torch.full((3,), 0.9999)).tolist() == [0, 1, 2]
 
 
+def test_a_sum_of_exactly_p_does_not_end_the_prefix() -> None:
+    """The kernel compares with >: of two equal candidates and p = 0.5 both are kept."""
+    values, k = torch.zeros(2, 32), torch.tensor([2, 2])
+    assert draw(values, k, torch.full((2,), 0.5), torch.ones(2), torch.tensor([0.49, 0.51])).tolist() == [0, 1]
+    assert draw(values, k, torch.full((2,), 0.49), torch.ones(2), torch.tensor([0.49, 0.51])).tolist() == [0, 0]
+
+
 def test_seeds() -> None:
     mesh = open_mesh()
     sampler = Sampler(mesh, torch.zeros(32, 64), k=32)

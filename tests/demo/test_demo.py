@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from demo.__main__ import main
-from demo.prompts import INPUTS, PromptsError, load_prompts, long_prompts, short_prompts
-from demo.report import block, count_right
+from demo.prompts import INPUTS, load_prompts
 from models.mixtral8x7b.checkpoint.tiny import CHECKPOINTS, tiny_checkpoint
 from models.mixtral8x7b.tokenizer import Tokenizer
 from tests.thresholds import RIGHT_ANSWERS
@@ -101,6 +100,30 @@ def test_fewer_prompts_than_users_are_repeated(run, tmp_path: Path) -> None:
     assert len(blocks) == 5
 
 
+def test_more_prompts_than_users_and_every_end_token(run, cache: Path, monkeypatch, tmp_path: Path) -> None:
+    """The period is named as an end token: answers end there, where they went on to EOS."""
+    repacked = tmp_path / "repacked"
+    shutil.copytree(
+        tiny_checkpoint("instruct", cache / "mixtral8x7b-ttnn"), repacked, ignore=shutil.ignore_patterns("*_cache_*")
+    )
+    monkeypatch.setenv("MIXTRAL_CKPT_DIR", str(repacked))
+    monkeypatch.setenv("MIXTRAL_CACHE_PATH", str(tmp_path / "device"))
+    questions = [{"prompt": "What is the capital of Japan?"}, {"prompt": "What is the capital of France?"}]
+    (tmp_path / "three.json").write_text(json.dumps([*questions, {"prompt": "Who?"}]))
+    options = ("--prompts", tmp_path / "three.json", "--users", 2, "--max-new-tokens", 20)
+    printed = run(*options)[0]
+    assert f"1 of the 3 prompts in {tmp_path / 'three.json'} is left out, from the end: 2 users ask one" in printed
+    answers = {user: answer for user, (_, answer) in blocks_of(printed).items()}
+    assert answers == {1: "The capital of Japan is Tokyo.", 2: "The capital of France is Paris."}
+    paris = Tokenizer(repacked).encode(" is Paris", bos=False)
+    (repacked / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, paris[-1]]}))
+    printed = run(*options)[0]
+    assert re.search(r"^Answer: The capital of Japan is Tokyo.$", printed, re.MULTILINE)
+    assert re.search(r"^Answer: The capital of France is P\w*$", printed, re.MULTILINE)
+    shutil.rmtree(repacked)
+    assert run(*options)[0].split("User 1")[1].split("Weights")[0] == printed.split("User 1")[1].split("Weights")[0]
+
+
 def test_checkpoint_variables_and_another_flavour(run, cache: Path, monkeypatch, tmp_path: Path) -> None:
     """The manifest decides about weights and cache folder; prompts of the other flavour get a warning."""
     from loguru import logger
@@ -182,31 +205,6 @@ def test_a_mistake_gets_one_sentence(run, arguments: tuple, message: str) -> Non
     assert "\n" not in failure
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "is not JSON"),
-        ("{}", "holds no list of prompts"),
-        ("[]", "holds no list of prompts"),
-        ('["hello"]', "entry 1 of .* is 'hello'; expected"),
-        ('[{"prompt": "a"}, {"prompt": ""}]', "entry 2 of"),
-        ('[{"prompt": 5}]', "entry 1 of"),
-        (r'[{"prompt": "\ud800"}]', "entry 1 of .* holds half a character"),
-        ("[" * 100_000, "is not JSON"),
-    ],
-)
-def test_a_bad_prompts_file_is_named(content: str, message: str, tmp_path: Path) -> None:
-    file = tmp_path / "prompts.json"
-    file.write_text(content)
-    with pytest.raises(PromptsError, match=message):
-        load_prompts(file)
-
-
-def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
-    (tmp_path / "prompts.json").write_text('[{"prompt": "a"}]', encoding="utf-8-sig")
-    assert load_prompts(tmp_path / "prompts.json") == ["a"]
-
-
 def test_under_pytest_a_mistake_is_one_sentence_too(cache: Path) -> None:
     ids = "demo/demo_with_prefill.py::test_mixtral8x7b_demo[wormhole_b0-True-128-instruct]"
     command = [sys.executable, "-m", "pytest", "--target", "cpu", "-p", "no:cacheprovider", ids, "--users", "99"]
@@ -224,44 +222,6 @@ def test_a_directory_that_is_not_repacked_gives_the_command(run, monkeypatch) ->
     monkeypatch.setenv("MIXTRAL_CKPT_DIR", str(CHECKPOINTS / "mixtral-tiny-instruct"))
     assert "is not a repacked checkpoint" in run()[1]
     assert "scripts/repack_weights.py <path_to_checkpoint_dir>" in run()[1]
-
-
-# ---------------------------------------------------------------- prompts
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer(CHECKPOINTS / "mixtral-tiny-instruct")
-
-
-@pytest.mark.parametrize("is_instruct", [True, False])
-@pytest.mark.parametrize("limit", [300, 4046])
-def test_long_prompts_fill_the_context_and_end_with_the_question(tokenizer, limit: int, is_instruct: bool) -> None:
-    prompts = long_prompts(2, limit, is_instruct, tokenizer)
-    assert prompts[0].text != prompts[1].text
-    for prompt in prompts:
-        assert limit - 100 < len(prompt.ids) <= limit
-        if is_instruct:
-            assert prompt.text.splitlines()[-1].startswith("Question: ")
-            assert prompt.expected is not None
-            assert prompt.expected in prompt.text
-
-
-def test_a_long_prompt_loses_its_beginning(tokenizer, tmp_path: Path) -> None:
-    file = tmp_path / "prompts.json"
-    file.write_text(json.dumps([{"prompt": "Once upon a time. " * 50 + "What is the capital of France?"}]))
-    (prompt,) = short_prompts(file, 1, 60, True, tokenizer)
-    assert len(prompt.ids) <= 60
-    assert tokenizer.decode(prompt.ids).endswith("What is the capital of France? [/INST]")
-    assert tokenizer.decode(prompt.ids).startswith("[INST]")
-
-
-def test_block_and_count() -> None:
-    assert block(7, "Who?\nMe", "Nobody.") == "User 7: Who? Me\nAnswer: Nobody.\n"
-    shown = block(1, "a" * 1000, "b")
-    assert "[... 600 characters ...]" in shown
-    assert block(2, "bell\a", "\x1b[2Jx\ny") == "User 2: bell\ufffd\nAnswer: \ufffd[2Jx\ny\n"
-    assert count_right(["a ", "b", "c"], ["a", "x", None]) == (1, 2)
 
 
 def test_the_warm_up_goes_on_from_its_cache_when_the_repacked_weights_are_gone(cache: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ _CPU = "tests/cpu_backend"
 EXAMPLES = f"{_CPU}/test_worked_examples.py"
 # operations without a golden function, or with one that says nothing: tests written from their description
 ORACLES = {
+    "concat": f"{_CPU}/test_data_movement.py::test_data_movement",
     "copy_host_to_device_tensor": (
         f"{_CPU}/test_tensors.py::test_copy_host_to_device_overwrites_in_place_and_through_views"
     ),

@@ -18,6 +18,7 @@ from models.mixtral8x7b.target import use_target
 
 TWO_LAYERS = replace(MIXTRAL_8X7B, n_layers=2)
 TINY = MixtralConfig(256, 3, 32, 128, 16, 8, 1e-5, 1024, MoeConfig(8, 2))
+MIXTRAL_8X22B = MixtralConfig(6144, 56, 128, 16384, 48, 8, 1e-5, 32768, MoeConfig(8, 2), max_seq_len=65536)
 ROWS = 32
 PRESETS = ("performance", "accuracy")
 
@@ -44,6 +45,12 @@ SECTIONS = {
         for preset in PRESETS
     },
     **{f"tiny, {preset}": Section(TINY, preset, 32, 32768, _PREFILLS) for preset in PRESETS},
+    "8x22B, 2 layers, 32002 tokens, performance": Section(
+        replace(MIXTRAL_8X22B, n_layers=2, vocab_size=32002), "performance", 4, 32768, ((100,), (20000,))
+    ),
+    "4 experts, 57000 tokens, on one chip, accuracy": Section(
+        replace(TINY, moe=MoeConfig(4, 3), vocab_size=57000), "accuracy", 32, 1024, ((100,), (1000,)), n_devices=1
+    ),
     "full width, 1 layer, on one chip, performance": Section(
         replace(MIXTRAL_8X7B, n_layers=1), "performance", 32, 1024, ((100,), (1000,)), n_devices=1
     ),

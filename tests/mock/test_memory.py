@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import ttnn
 
-from models.mixtral8x7b.config import MIXTRAL_8X7B, ConfigError
+from models.mixtral8x7b.config import MIXTRAL_8X7B, ConfigError, MixtralConfig, MoeConfig
 from models.mixtral8x7b.paging import Prompt, blocks_for
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.memory_plan import BANKS, MemoryPlan, plan
@@ -18,6 +18,7 @@ from models.mixtral8x7b.tt.mesh import Mesh, open_mesh
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PRESETS, Precision
 from models.mixtral8x7b.tt.weights import EmptyWeights
+from tests.mock.program import MIXTRAL_8X22B, TINY
 
 CONTEXT = 32768
 
@@ -63,6 +64,31 @@ def test_capacity_is_never_above_and_within_two_percent(
     gc.collect()
     with pytest.raises(RuntimeError, match="Out of Memory"):
         prefill_at_capacity(mesh, precision, most * 102 // 100, pass_tokens)
+    gc.collect()
+    assert allocated(mesh) == 0
+
+
+RELATIVES = {
+    "8x22B's sizes": (replace(MIXTRAL_8X22B, n_layers=2, vocab_size=32002), None),
+    "ids that the tokenizer lacks": (replace(MIXTRAL_8X7B, n_layers=1), 31000),
+    "more in attention than in experts": (replace(TINY, n_heads=128, n_kv_heads=32), None),
+    "heads wider than all else": (replace(TINY, n_heads=256, head_dim=64), None),
+    "two experts on a chip, wider than their hidden": (replace(TINY, dim=2048, moe=MoeConfig(16, 2)), None),
+    "padding everywhere": (replace(TINY, vocab_size=999, hidden_dim=67 * 32 - 5, moe=MoeConfig(16, 3)), None),
+}
+
+
+@pytest.mark.parametrize(("config", "n_tokens"), RELATIVES.values(), ids=RELATIVES)
+def test_relatives_stand_as_planned_and_at_capacity_they_run(
+    mesh: Mesh, precision: Precision, config: MixtralConfig, n_tokens: int | None
+) -> None:
+    planned = plan(config, precision, 8, 10**6, 8192, 8192, n_tokens)
+    most = planned.max_blocks
+    model = Mixtral(EmptyWeights(config, mesh), mesh, precision, most, 8192, 8192, n_tokens)
+    assert allocated(mesh) == sum(planned.weights().values()) + planned.decode_state() + planned.kv(most)
+    model.sampler.forward(model.prefill([Prompt(0, [1] * 8192, range(128))]), model.state.tokens)
+    model.step()
+    del model
     gc.collect()
     assert allocated(mesh) == 0
 

@@ -1,4 +1,4 @@
-"""The tiny checkpoints' own tokenizer; how any tokenizer is used is tested with models/mixtral8x7b/tokenizer.py."""
+"""The tiny checkpoints' own tokenizer; how any tokenizer is used is tested with models/mixtral8x7b/tokenizer."""
 
 from pathlib import Path
 

@@ -1,8 +1,10 @@
 """The memory plan at Mixtral 8x7B's own sizes. tests/mock checks it against ttnn's allocator."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from models.mixtral8x7b.config import MIXTRAL_8X7B, ConfigError
 from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.tt.memory_plan import BANKS, over_banks, plan, row_major, tiled
 from models.mixtral8x7b.tt.precision import ACCURACY, PERFORMANCE
+from tests.mock.program import MIXTRAL_8X22B, TINY
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "plan.py"
 
@@ -52,6 +55,68 @@ def test_max_blocks_is_the_last_that_fits() -> None:
     planned.check(planned.max_blocks)
     with pytest.raises(ConfigError):
         planned.check(planned.max_blocks + 1)
+
+
+def test_users_are_told_of_contexts_that_the_model_has() -> None:
+    def users(**changes: object) -> str:
+        planned = plan(replace(MIXTRAL_8X7B, n_layers=1, **changes), PERFORMANCE, 8, 100, 128)
+        return re.sub(r"(?<= )\d+(?=,|$)", "N", planned.table(100).rpartition("users at ")[2])
+
+    assert users() == "4k N, 8k N, 16k N, 32k N"
+    assert users(max_seq_len=2048) == "2k N"
+    assert users(max_seq_len=5000) == "4k N, 5000 tokens N"
+    assert users(max_seq_len=65536) == "4k N, 8k N, 16k N, 32k N, 64k N"
+    assert users(sliding_window=4096) == "4k N"
+
+
+def test_sizes_are_in_a_unit_that_fits_them() -> None:
+    table = plan(TINY, PERFORMANCE, 8, 100, 128).table(100)
+    assert "0.000" not in table
+    assert re.search(r"weights: norms +\d+\.\d kB\n", table)
+    assert re.search(r"weights: experts +\d+\.\d kB\n", table)
+    assert re.search(r"one chip +12\.885 GB\n", table)
+    assert re.search(r"weights: LM head +\d+\.\d MB\n", plan(MIXTRAL_8X7B, PERFORMANCE, 8, 1, 128).table(1))
+    assert re.search(r"free +-\d+\.\d\d\d GB\n", plan(MIXTRAL_8X7B, PERFORMANCE, 8, 50000, 128).table(50000))
+
+
+def test_what_would_fit_is_something() -> None:
+    """No advice to use 0 users, or 0 tokens."""
+    planned = plan(MIXTRAL_8X7B, PERFORMANCE, 8, 10, 64)
+    most = planned.max_blocks
+    with pytest.raises(ConfigError, match=f"fit: use at most {most} users of 64 tokens$"):
+        planned.check(most + 1)
+    with pytest.raises(ConfigError, match=rf"are [\d.]+ kB too many .* fit: use at most {most} users of 64 tokens"):
+        planned.check(most + 1)
+    narrow = plan(replace(MIXTRAL_8X7B, max_seq_len=1 << 20), PERFORMANCE, 8, 16384, 1 << 20)
+    with pytest.raises(ConfigError, match=f"fit: use {narrow.kv_tokens} tokens for one user$"):
+        narrow.check(16384)
+
+
+def test_a_larger_relative_is_told_what_it_lacks() -> None:
+    """8x22B: 56 layers of 6144 by 16384 are 19 GB for each of 8 chips."""
+    with pytest.raises(
+        ConfigError, match=r"no room for a KV cache: they are \d+\.\d\d\d GB too many for each of 8 chips"
+    ):
+        plan(MIXTRAL_8X22B, PERFORMANCE, 8, 100, 4096).check(100)
+    assert plan(MIXTRAL_8X22B, PERFORMANCE, 8, 100, 4096).table(100).endswith("\nno room for a KV cache")
+    fewer = replace(MIXTRAL_8X22B, n_layers=28)
+    plan(fewer, PERFORMANCE, 8, 100, 4096).check(100)
+
+
+def test_padding_is_counted() -> None:
+    """32002 tokens on 8 chips are 4032 columns each, and a barrier of 126 tiles before those that are none."""
+    even, odd = (plan(replace(MIXTRAL_8X7B, vocab_size=size), PERFORMANCE, 8, 1, 64) for size in (32256, 32002))
+    assert even.weights() == odd.weights()
+    assert odd.decode_state() - even.decode_state() == 11 * 2048
+    limited = plan(MIXTRAL_8X7B, PERFORMANCE, 8, 1, 64, n_tokens=31999)
+    assert limited.decode_state() - plan(MIXTRAL_8X7B, PERFORMANCE, 8, 1, 64).decode_state() == 11 * 2048
+    narrow, wide = (
+        plan(replace(MIXTRAL_8X7B, dim=dim), PERFORMANCE, 8, 1, 64).weights()["norms"] for dim in (4096, 4352)
+    )
+    assert (narrow, wide) == (65 * 11 * 64, 65 * 12 * 2048)
+    hidden = [plan(replace(MIXTRAL_8X7B, hidden_dim=size), PERFORMANCE, 8, 1, 64) for size in (67 * 32, 68 * 32)]
+    assert hidden[0].weights() == hidden[1].weights()
+    assert hidden[0].activations() == hidden[1].activations()
 
 
 def run_script(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess:

@@ -7,6 +7,7 @@ import pytest
 import torch
 import ttnn
 
+from models.mixtral8x7b.arguments import RequestError
 from models.mixtral8x7b.config import ConfigError, MoeConfig, Routing
 from models.mixtral8x7b.paging import Prompt
 from tests.tt.cases import DEVICES, assert_equal, exact_mesh, random_ids, reference, sliceable_config
@@ -80,23 +81,36 @@ def test_the_cache_of_a_prefill_is_that_of_a_decode() -> None:
             assert_equal(ours[:, block, :, :used], theirs[:, block, :, :used])
 
 
-def test_a_model_that_does_not_divide_over_the_chips_is_refused() -> None:
-    for changes, message in (
-        ({"moe": MoeConfig(6, 2)}, "moe.num_experts is 6, which does not divide over 8 chips"),
-        ({"n_kv_heads": 4}, "n_kv_heads is 4, which does not divide over 8 chips"),
-        ({"vocab_size": 500}, "vocab_size is 500, which does not divide over 8 chips in columns of 32"),
-        ({"head_dim": 16}, "head_dim is 16; ttnn needs a multiple of 32"),
-    ):
-        with exact_mesh(8) as mesh, pytest.raises(ConfigError, match=message):
-            build(mesh, config=sliceable_config(**changes))
-
-
 def test_a_context_beyond_the_model_is_refused() -> None:
     with (
         exact_mesh(1) as mesh,
         pytest.raises(ConfigError, match="5000 tokens is too long; .* made for 4096"),
     ):
         build(mesh, 1, 5000)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ([], "there is no prompt to prefill; expected at least one"),
+        ([Prompt(-1, [1], [0])], r"prompts have the rows \[-1\]; expected different ones from 0 to 31"),
+        ([Prompt(0, [1], [0]), Prompt(32, [1], [1])], r"prompts have the rows \[0, 32\]"),
+        ([Prompt(3, [1], [0]), Prompt(3, [1], [1])], r"prompts have the rows \[3, 3\]"),
+        ([Prompt(0, [1] * 129, [0, 1, 2])], "the prompt in row 0 has 129 tokens; expected at most the context of 128"),
+        ([Prompt(0, [1] * 65, [0])], "the prompt in row 0 has 1 blocks; its 65 tokens need 2"),
+        ([Prompt(5, [1, 512], [0])], "the prompt in row 5 has token id 512; the vocabulary is 0 to 511"),
+        ([Prompt(5, [-1], [0])], "the prompt in row 5 has token id -1"),
+    ],
+)
+def test_prompts_that_cannot_be_prefilled_are_refused(prompts: list[Prompt], message: str) -> None:
+    with exact_mesh(1) as mesh, pytest.raises(RequestError, match=f"^{message}"):
+        build(mesh, 2, 128).prefill(prompts)
+
+
+def test_more_ids_than_the_vocabulary_cannot_be_drawn() -> None:
+    for n_tokens in (0, 513):
+        with exact_mesh(1) as mesh, pytest.raises(ConfigError, match=f"{n_tokens} ids may be drawn; expected 1 to 512"):
+            build(mesh, n_tokens=n_tokens)
 
 
 @pytest.mark.parametrize("max_pass_tokens", [256, 512, 1024])

@@ -69,6 +69,33 @@ def test_frequencies(params: SamplingParams) -> None:
     assert chi2 <= freedom + 3.1 * (2 * freedom) ** 0.5 + 4, (float(chi2), freedom)
 
 
+@pytest.mark.parametrize("n_devices", [1, 2, 4, 8])
+@pytest.mark.parametrize(
+    ("n_columns", "n_tokens"),
+    [
+        (800, 800),  # 100 columns on each of 8 chips, filled up to 128
+        (1024, 999),  # the last chip has padding
+        (256, 64),  # of 8 chips six have nothing else
+        (1024, 20),  # fewer tokens than top_k
+        (512, 1),
+    ],
+)
+def test_no_column_is_drawn_that_is_no_token(n_columns: int, n_tokens: int, n_devices: int) -> None:
+    """All tokens have logits far below the 0 of padding, and far below one another: hot draws reach all of them."""
+    logits = torch.zeros(32, n_columns)
+    logits[:, :n_tokens] = -50 - torch.rand(32, n_tokens, generator=torch.Generator().manual_seed(2)).bfloat16()
+    params = [GREEDY] * 8 + [SamplingParams(50.0, 32, 1.0)] * 24
+    with open_mesh(n_devices) as mesh:
+        sampler = Sampler(n_columns, mesh, n_tokens)
+        sampler.set(params)
+        sampler.seed(list(range(32)))
+        drawn = [draw(mesh, sampler, logits) for _ in range(20)]
+    assert max(map(max, drawn)) < n_tokens
+    best = logits[:, :n_tokens].bfloat16().argmax(-1).tolist()
+    assert all(ids[:8] == best[:8] for ids in drawn)
+    assert len({id for ids in drawn for id in ids[8:]}) > min(n_tokens, 32) // 2
+
+
 def test_rows_have_their_own_parameters_and_seeds() -> None:
     params = [GREEDY, SamplingParams(1.5, 32, 1.0), SamplingParams(1.5, 32, 1.0)] + [GREEDY] * 29
     logits = spread_logits()

@@ -14,7 +14,7 @@ import ttnn
 from models.mixtral8x7b.checkpoint.cache_folder import INDEX, CacheFolder
 from models.mixtral8x7b.checkpoint.cached import CachedCheckpoint
 from models.mixtral8x7b.checkpoint.repack import repack
-from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from models.mixtral8x7b.checkpoint.repacked import TOKENIZER_FILES, RepackedCheckpoint
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import BusyError, exclusive
 from models.mixtral8x7b.tt.mesh import Placement, open_mesh
@@ -200,6 +200,25 @@ def test_the_tokenizer_in_the_cache_follows_the_checkpoints(repacked: Path, copy
         with open_mesh(8) as mesh:
             CheckpointWeights(RepackedCheckpoint(other), mesh, copy)
         assert (copy / "tokenizer.model").read_bytes() == content
+        CachedCheckpoint(copy).check_tokenizer()
+
+
+def test_all_files_of_a_tokenizer_are_in_the_cache_and_those_that_are_gone_are_not(
+    repacked: Path, copy: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(repacked, tmp_path / "other"))
+    for name in set(TOKENIZER_FILES) - {"tokenizer.model"}:
+        (other / name).write_text(name)
+    for gone in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"):
+        with open_mesh(8) as mesh:
+            CheckpointWeights(RepackedCheckpoint(other), mesh, copy)
+        expected = {name: (other / name).read_bytes() for name in TOKENIZER_FILES if (other / name).is_file()}
+        assert {name: (copy / name).read_bytes() for name in TOKENIZER_FILES if (copy / name).is_file()} == expected
+        assert set(CacheFolder(copy).tokenizer_files()) == set(expected)
+        CachedCheckpoint(copy).check_tokenizer()
+        (other / gone).unlink()
+    (copy / "added_tokens.json").write_text("added_tokens.JSON")
+    with pytest.raises(CheckpointError, match="added_tokens.json is damaged .*; set MIXTRAL_TOKENIZER_PATH"):
         CachedCheckpoint(copy).check_tokenizer()
 
 

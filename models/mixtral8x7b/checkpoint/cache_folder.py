@@ -2,7 +2,7 @@
 
     layers.0.attention.wqkv_dtype_BFLOAT8_B_layout_TILE.tensorbin    one file per tensor, all chips' parts in it
     weight_cache.json    whose weights, for which mesh, and each file's size and checksums; grows file by file
-    tokenizer.model      a copy, so that a start needs the cache alone
+    tokenizer.model, ... copies of TOKENIZER_FILES, so that a start needs the cache alone
 
 A file counts only if weight_cache.json names it, which it does after the file is synced to disk: a conversion that is
 killed is taken up by the next. Every byte is compared with its checksum before anyone uses the file: first the header,
@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import tensorbin
-from models.mixtral8x7b.checkpoint.repacked import TOKENIZER
+from models.mixtral8x7b.checkpoint.repacked import TOKENIZER_FILES
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import exclusive, no_temporaries, shared, write_durably, write_text_durably
 from models.mixtral8x7b.mistake import OF_THE_PROCESS, reason
@@ -120,20 +121,26 @@ class CacheFolder:
             self._read()
             yield
 
-    def has_tokenizer(self, tokenizer: Path) -> bool:
-        """Whether the copy of the tokenizer is this one; also true where there is no other than the copy itself."""
-        if not tokenizer.is_file() or tokenizer.parent == self.folder:
+    def tokenizer_files(self) -> list[str]:
+        return [name for name in TOKENIZER_FILES if name in self.files]
+
+    def has_tokenizer(self, checkpoint: Path) -> bool:
+        """Whether the copies are of a folder's tokenizer; also true where there is no other than the copies."""
+        theirs = _tokenizer_of(checkpoint)
+        if not theirs or checkpoint == self.folder:
             return True
-        entry = self.files.get(TOKENIZER)
-        return entry is not None and _entry_of(tokenizer.read_bytes()) == entry and not self.problem(TOKENIZER)
+        copied = {name: self.files[name] for name in self.tokenizer_files()}
+        return {file.name: _entry_of(file.read_bytes()) for file in theirs} == copied and not any(
+            self.problem(name) for name in copied
+        )
 
     # ---------------------------------------------------------------- writing
 
-    def keep_tokenizer(self, tokenizer: Path) -> None:
-        """Copies the checkpoint's tokenizer. Raises OSError if it cannot."""
+    def keep_tokenizer(self, checkpoint: Path) -> None:
+        """Copies the tokenizer of a folder in the place of another. Raises OSError if it cannot."""
         with exclusive(self.folder, wait=True):
             self._read()
-            self._write_file(TOKENIZER, lambda to: _copied(tokenizer, to))
+            self._copy_tokenizer(checkpoint)
 
     def write(
         self,
@@ -142,20 +149,20 @@ class CacheFolder:
         make_part: Callable[[int], torch.Tensor],
         identity: Identity,
         source: Source,
-        tokenizer: Path,
+        checkpoint: Path,
     ) -> None:
         """Makes, packs and writes a file, unless another process has just done so; waits while one is at it.
 
         `make_part(k)` gives part k, of header.shape. What stands in the folder of another identity is removed, and the
-        tokenizer, if there is one, copied. Raises OSError if it cannot be written, CheckpointError if the folder holds
-        somebody else's files.
+        tokenizer in the folder `checkpoint`, if there is one, copied. Raises OSError if it cannot be written,
+        CheckpointError if the folder holds somebody else's files.
         """
         with exclusive(self.folder, wait=True):
             self._read()
             self._check_is_ours()
             with no_temporaries(self.folder):
                 if self.identity != identity:
-                    self._begin(identity, source, tokenizer)
+                    self._begin(identity, source, checkpoint)
                 if self.problem(name, tensorbin.encode(header)):
                     self._write_file(name, lambda to: write_packed(to, header, make_part))
 
@@ -166,13 +173,21 @@ class CacheFolder:
                 "another folder, or delete this one"
             )
 
-    def _begin(self, identity: Identity, source: Source, tokenizer: Path) -> None:
+    def _begin(self, identity: Identity, source: Source, checkpoint: Path) -> None:
         self.identity, self.source, self.files = identity, source, {}
         self._write_index()
         for file in self.folder.glob(f"*{SUFFIX}"):
             file.unlink()
-        if tokenizer.is_file():
-            self._write_file(TOKENIZER, lambda to: _copied(tokenizer, to))
+        self._copy_tokenizer(checkpoint)
+
+    def _copy_tokenizer(self, checkpoint: Path) -> None:
+        files = _tokenizer_of(checkpoint)
+        for file in files:
+            self._write_file(file.name, partial(_copied, file))
+        for name in set(TOKENIZER_FILES) - {file.name for file in files}:
+            if self.files.pop(name, None):
+                self._write_index()
+            (self.folder / name).unlink(missing_ok=True)
 
     def _write_file(self, name: str, write: Callable[[Path], FileEntry]) -> None:
         entries: list[FileEntry] = []
@@ -236,6 +251,10 @@ def write_packed(file: Path, header: tensorbin.Header, make_part: Callable[[int]
         with ThreadPoolExecutor(CONVERTING) as pool:
             crc32s = list(pool.map(write_part, range(header.n_parts)))
     return FileEntry(len(head) + header.data_bytes, len(head), zlib.crc32(head), stride, crc32s)
+
+
+def _tokenizer_of(folder: Path) -> list[Path]:
+    return [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
 
 
 def _copied(source: Path, to: Path) -> FileEntry:

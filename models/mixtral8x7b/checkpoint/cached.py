@@ -14,7 +14,7 @@ from models.mixtral8x7b.config import ConfigError, MixtralConfig
 class Checkpoint(Protocol):
     """What the model needs of a checkpoint: `RepackedCheckpoint` and `CachedCheckpoint` have it."""
 
-    directory: Path  # where tokenizer.model is, if the checkpoint came with one
+    directory: Path  # where the tokenizer is, if the checkpoint came with one
     config: MixtralConfig
 
     @property
@@ -49,9 +49,10 @@ class CachedCheckpoint:
         self._cache = cache
 
     def check_tokenizer(self) -> None:
-        """Raises CheckpointError if the copy of the tokenizer is not what was copied."""
-        if problem := self._cache.problem(TOKENIZER):
-            raise CheckpointError(f"{self.directory / TOKENIZER} {problem}; set MIXTRAL_TOKENIZER_PATH to a good one")
+        """Raises CheckpointError if a copy of the tokenizer's files is not what was copied, or there is none."""
+        for name in self._cache.tokenizer_files() or [TOKENIZER]:
+            if problem := self._cache.problem(name):
+                raise CheckpointError(f"{self.directory / name} {problem}; set MIXTRAL_TOKENIZER_PATH to a good one")
 
     def n_parameters(self) -> int:
         return self._n_parameters

@@ -46,8 +46,8 @@ class Attention:
         out_rows = self._n_heads * config.head_dim
         cores = residual_cores(config.dim)
         qkv_cores = head_cores(qkv_columns, config.head_dim)
-        self._qkv_program = decode_matmul(config.dim, qkv_columns, cores, qkv_cores, mesh.dram_banks)
-        self._wo_program = decode_matmul(out_rows, config.dim, self._n_heads, cores, mesh.dram_banks)
+        self._qkv_program = decode_matmul(config.dim, qkv_columns, cores, qkv_cores, mesh.dram_banks, self._dtype)
+        self._wo_program = decode_matmul(out_rows, config.dim, self._n_heads, cores, mesh.dram_banks, self._dtype)
         self._decode_sdpa = ttnn.SDPAProgramConfig(
             compute_with_storage_grid_size=GRID,
             q_chunk_size=0,  # one query a user: nothing to cut

@@ -1,20 +1,24 @@
 import ttnn
 
-from models.mixtral8x7b.tt.layouts import residual
+from models.mixtral8x7b.tt.layouts import residual, vocabulary_columns
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
-from models.mixtral8x7b.tt.weights import Weights
+from models.mixtral8x7b.tt.weights import Weights, with_rows
 
 
 class Embedding:
-    """Token ids -> residual rows. The table is whole on every chip, bf16, row-major: a row is one DRAM read."""
+    """Token ids -> residual rows. The table is whole on every chip, bf16, row-major: a row is one DRAM read.
+
+    It has a row for each of the LM head's columns, padding too: no id that a row of garbage may draw is beyond it.
+    """
 
     def __init__(self, weights: Weights, mesh: Mesh) -> None:
         config = weights.config
         self._residual = residual(config.dim)
+        n_rows = mesh.n_devices * vocabulary_columns(config.vocab_size, mesh.n_devices)
         self._table_VD = weights.load(
             "tok_embeddings",
-            (1, 1, config.vocab_size, config.dim),
-            lambda read, chip: read("tok_embeddings.weight")[None, None],
+            (1, 1, n_rows, config.dim),
+            lambda read, chip: with_rows(read("tok_embeddings.weight"), n_rows)[None, None],
             ttnn.bfloat16,
             Placement.REPLICATED,
             layout=ttnn.ROW_MAJOR_LAYOUT,

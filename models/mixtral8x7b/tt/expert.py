@@ -6,6 +6,7 @@ from models.mixtral8x7b.tt.layouts import (
     block_matmul,
     cores_for,
     decode_matmul,
+    even_columns,
     over_dram_banks,
     residual_cores,
     tiles,
@@ -13,13 +14,14 @@ from models.mixtral8x7b.tt.layouts import (
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.precision import Precision
 from models.mixtral8x7b.tt.row_list import BLOCK_ROWS
-from models.mixtral8x7b.tt.weights import ReadTensor, Weights
+from models.mixtral8x7b.tt.weights import ReadTensor, Weights, with_rows
 
 
 class Expert:
     """w2(silu(w1 x) * w3 x), a different expert on each chip.
 
     `slot` counts the experts of a chip: slot s is expert d*L + s on chip d, where each chip has L experts [L = 1].
+    Where hidden_dim is padded, w1 and w3 give zeros there, and so do silu and product.
     """
 
     def __init__(self, weights: Weights, mesh: Mesh, precision: Precision, layer: int, slot: int) -> None:
@@ -27,25 +29,27 @@ class Expert:
         local = config.moe.num_experts // n
         self._kernel = precision.experts
         self._activations = precision.expert_activations
-        dim, hidden = config.dim, config.hidden_dim
+        dim, hidden = config.dim, even_columns(config.hidden_dim)
         cores = residual_cores(dim)
         hidden_cores = cores_for(tiles(hidden), ALL_CORES)
-        self._up_program = decode_matmul(dim, hidden, cores, hidden_cores, mesh.dram_banks)
-        self._down_program = decode_matmul(hidden, dim, hidden_cores, cores, mesh.dram_banks)
+        banks, dtype = mesh.dram_banks, precision.expert_weights
+        self._up_program = decode_matmul(dim, hidden, cores, hidden_cores, banks, dtype)
+        self._down_program = decode_matmul(hidden, dim, hidden_cores, cores, banks, dtype)
         self._up_blocks = {rows: block_matmul(rows, dim, hidden) for rows in BLOCK_ROWS}
         self._down_blocks = {rows: block_matmul(rows, hidden, dim) for rows in BLOCK_ROWS}
 
         def load(w: str, rows: int, columns: int) -> ttnn.Tensor:
             def make(read: ReadTensor, chip: int) -> torch.Tensor:
-                return read(f"layers.{layer}.feed_forward.experts.{chip * local + slot}.{w}.weight").T[None, None]
+                stored = read(f"layers.{layer}.feed_forward.experts.{chip * local + slot}.{w}.weight")
+                return with_rows(with_rows(stored, columns).T, rows)[None, None]
 
             return weights.load(
                 f"layers.{layer}.feed_forward.experts.slot{slot}.{w}",
                 (n, 1, rows, columns),
                 make,
-                precision.expert_weights,
+                dtype,
                 Placement.ONE_PER_DEVICE,
-                memory_config=over_dram_banks(rows, columns, mesh.dram_banks),
+                memory_config=over_dram_banks(rows, columns, banks),
             )
 
         self._w1, self._w2, self._w3 = load("w1", dim, hidden), load("w2", hidden, dim), load("w3", dim, hidden)

@@ -4,6 +4,8 @@ Everything is computed from widths, so that a small model takes the same path as
 are those of Mixtral 8x7B on 8 chips.
 """
 
+from itertools import count
+
 import ttnn
 
 TILE = 32  # rows and columns of a tile
@@ -12,9 +14,13 @@ GRID = (8, 8)  # worker cores (columns, rows); asked for by dispatching on ether
 ALL_CORES = GRID[0] * GRID[1]
 RESIDUAL_CORES = 32  # half the grid at most: the other half stays free for the collectives' workers
 DECODE_KEYS_AT_ONCE = 256  # keys that one core takes at a time; a larger chunk means fewer partial softmaxes to join
-MOST_WEIGHT_TILES = 192  # that a core reads at a time; three such blocks of bfp8 are in flight, 0.6 MB of its L1
+TILE_BYTES = {ttnn.bfloat16: 2048, ttnn.bfloat8_b: 1088, ttnn.bfloat4_b: 576, ttnn.uint32: 4096, ttnn.int32: 4096}
+MOST_WEIGHT_BYTES = 192 * TILE_BYTES[ttnn.bfloat8_b]  # that a core reads at a time; three such blocks are in flight
+WIDEST_HEAD_PIECE = 36864  # columns of the LM head that one matmul makes: 96 tiles from each bank, 0.6 MB of L1 as sums
 REGISTER_TILES = 4  # of float32 sums that a core holds at a time
 NARROWEST_TOPK = 64  # narrowest top-k that needs no padding inside the operation
+FEWEST_SHARING = 16  # cores that take equal shares of a matmul's columns, or of all tiles where there are fewer
+NEVER = -1e30  # logit of a column that stands for nothing: no top-k takes it, and nothing is undefined about it
 
 
 def tiles(width: int) -> int:
@@ -25,6 +31,28 @@ def tiles(width: int) -> int:
 def cores_for(n_tiles: int, most: int) -> int:
     """The most cores that share n_tiles evenly: [768 columns: 24, 14336: 64, 4000: 25]."""
     return max(cores for cores in range(1, most + 1) if n_tiles % cores == 0)
+
+
+def even_columns(columns: int) -> int:
+    """Columns with padding up to whole tiles of which many cores take equal shares.
+
+    [4000: as they are, 125 tiles on 25 cores; 57000 over 8 chips, 7125: 7168, 224 tiles on 56 cores, as 223 is prime]
+    """
+    enough = (n for n in count(tiles(columns)) if cores_for(n, ALL_CORES) >= min(n, FEWEST_SHARING))
+    return next(enough) * TILE
+
+
+def vocabulary_columns(vocab_size: int, n_devices: int) -> int:
+    """Columns of each chip's share of the vocabulary; those beyond vocab_size are padding."""
+    n_pieces, columns = vocabulary_pieces(vocab_size, n_devices)
+    return n_pieces * columns
+
+
+def vocabulary_pieces(vocab_size: int, n_devices: int) -> tuple[int, int]:
+    """Matmuls that make a chip's share of the logits, and the columns of each [1 and 4000]."""
+    share = -(-vocab_size // n_devices)
+    n_pieces = -(-share // WIDEST_HEAD_PIECE)
+    return n_pieces, even_columns(-(-share // n_pieces))
 
 
 def head_cores(columns: int, head_dim: int) -> int:
@@ -101,15 +129,16 @@ def over_dram_banks(rows: int, columns: int, banks: int) -> ttnn.MemoryConfig:
 
 
 def decode_matmul(
-    rows: int, columns: int, in_cores: int, out_cores: int, banks: int
+    rows: int, columns: int, in_cores: int, out_cores: int, banks: int, dtype: ttnn.DataType
 ) -> ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig:
-    """x [32, rows] on in_cores times a weight over the DRAM banks -> [32, columns] on out_cores.
+    """x [32, rows] on in_cores times a weight of this dtype over the DRAM banks -> [32, columns] on out_cores.
 
     A core takes all of its rows at a time, or as many as its L1 has room for [w1: 4 tiles of rows, 38 of columns; the
     LM head of one chip alone, 84 of columns: 2].
     """
     of_core, of_bank = tiles(rows) // in_cores, tiles(-(-columns // banks))
-    blocks = [size for size in range(1, of_core + 1) if of_core % size == 0 and size * of_bank <= MOST_WEIGHT_TILES]
+    most = MOST_WEIGHT_BYTES // TILE_BYTES[dtype] // of_bank
+    blocks = [size for size in range(1, min(most, of_core) + 1) if of_core % size == 0]
     return ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig(
         in0_block_w=max(blocks, default=1),
         per_core_M=1,

@@ -14,18 +14,26 @@ from models.mixtral8x7b.packing import LARGEST_PASS, MOST_PIECES, SMALLEST_PASS
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
 from models.mixtral8x7b.sizes import size_text
 from models.mixtral8x7b.tt.decode_state import table_width
-from models.mixtral8x7b.tt.layouts import DECODE_ROWS, TILE, tiles
+from models.mixtral8x7b.tt.layouts import (
+    DECODE_ROWS,
+    TILE,
+    TILE_BYTES,
+    even_columns,
+    tiles,
+    vocabulary_columns,
+    vocabulary_pieces,
+)
 from models.mixtral8x7b.tt.mesh import TRACE_REGION_BYTES
 from models.mixtral8x7b.tt.precision import Precision
 from models.mixtral8x7b.tt.prefill import ROUTED_FROM, continued_table_width
+from models.mixtral8x7b.tt.rms_norm import WIDEST_IN_ROWS
 from models.mixtral8x7b.tt.router import padded_experts
 
 BANKS = 12
 BANK_BYTES = 1 << 30
 KEPT_BY_TTNN = 1_051_328  # of each bank, as ttnn 0.81.1's allocator reports on a Wormhole
 DRAM_ALIGNMENT = 64  # bytes: pages start at multiples of it
-TILE_BYTES = {ttnn.bfloat16: 2048, ttnn.bfloat8_b: 1088, ttnn.bfloat4_b: 576, ttnn.uint32: 4096, ttnn.int32: 4096}
-CONTEXTS = (4096, 8192, 16384, 32768)
+CONTEXTS = (4096, 8192, 16384, 32768)  # for which the table says how many users fit, and the model's longest
 
 
 def tiled(rows: int, columns: int, dtype: ttnn.DataType) -> int:
@@ -45,13 +53,14 @@ def over_banks(rows: int, columns: int, dtype: ttnn.DataType) -> int:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The DRAM of one chip. Sizes are bytes per bank; `table` prints GB per chip."""
+    """The DRAM of one chip. Sizes are bytes per bank; what people read is per chip."""
 
     config: MixtralConfig
     precision: Precision
     n_devices: int
     max_context: int
     pass_tokens: int  # padded tokens of the largest prefill pass
+    n_tokens: int | None = None  # ids that may be drawn; None: all of the vocabulary
 
     @property
     def usable(self) -> int:
@@ -63,10 +72,12 @@ class MemoryPlan:
         c, p, n = self.config, self.precision, self.n_devices
         heads, kv_heads = c.n_heads // n * c.head_dim, c.n_kv_heads // n * c.head_dim
         slots, experts = c.moe.num_experts // n, padded_experts(c.moe.num_experts)
-        up = over_banks(c.dim, c.hidden_dim, p.expert_weights)
-        down = over_banks(c.hidden_dim, c.dim, p.expert_weights)
+        hidden, (pieces, columns) = even_columns(c.hidden_dim), vocabulary_pieces(c.vocab_size, n)
+        up = over_banks(c.dim, hidden, p.expert_weights)
+        down = over_banks(hidden, c.dim, p.expert_weights)
         bf16 = ttnn.bfloat16
         router = tiled(c.dim, experts, bf16) + tiled(1, experts, bf16) + slots * tiled(1, 1, ttnn.uint32)
+        norm = row_major(c.dim // TILE, 2 * TILE) if c.dim <= WIDEST_IN_ROWS else tiled(1, c.dim, bf16)
         return {
             "experts": c.n_layers * slots * (2 * up + down),
             "attention": c.n_layers
@@ -75,9 +86,9 @@ class MemoryPlan:
                 + over_banks(heads, c.dim, p.attention_weights)
             ),
             "router": c.n_layers * router,
-            "norms": (2 * c.n_layers + 1) * row_major(c.dim // TILE, 2 * TILE),
-            "embedding": row_major(c.vocab_size, 2 * c.dim),
-            "LM head": over_banks(c.dim, c.vocab_size // n, p.lm_head_weights),
+            "norms": (2 * c.n_layers + 1) * norm,
+            "embedding": row_major(n * pieces * columns, 2 * c.dim),
+            "LM head": pieces * over_banks(c.dim, columns, p.lm_head_weights),
             "rotary tables": 2 * row_major(c.max_seq_len, 2 * c.head_dim) + tiled(TILE, TILE, bf16),
         }
 
@@ -85,16 +96,18 @@ class MemoryPlan:
         """Tokens, positions, page table and sampling parameters of the 32 rows."""
         vectors = 6 * row_major(1, 4 * DECODE_ROWS) + 2 * row_major(1, 2 * DECODE_ROWS) + row_major(1, 8 * DECODE_ROWS)
         page_table = row_major(DECODE_ROWS, 4 * table_width(self.max_context))
-        return vectors + page_table + tiled(1, 1, ttnn.int32)
+        columns = vocabulary_columns(self.config.vocab_size, self.n_devices)
+        n_tokens = self.config.vocab_size if self.n_tokens is None else self.n_tokens
+        has_barrier = n_tokens < self.n_devices * columns  # of the sampler, before columns that are no token
+        return vectors + page_table + tiled(1, 1, ttnn.int32) + has_barrier * tiled(DECODE_ROWS, columns, ttnn.bfloat16)
 
     def activations(self) -> int:
-        """At the peak of a prefill pass, which is in the experts: gate and up projection of all tokens at once.
+        """At the peak of a prefill pass, which is in the experts or in attention.
 
         Counted with them are the holes that the allocator leaves below them: two of the residual's size, where it stood
         before and after attention, and those of the router's results.
         """
         c, rows, bf16 = self.config, self.pass_tokens, ttnn.bfloat16
-        rounded = self.precision.expert_activations
         rotation = 2 * tiled(rows, c.head_dim, bf16)
         inputs = tiled(DECODE_ROWS, rows // self.n_devices, bf16) + row_major(1, 4 * rows // self.n_devices)
         inputs += row_major(1, 4 * rows)  # the hole where the positions stood
@@ -106,12 +119,28 @@ class MemoryPlan:
         tables += MOST_PIECES * (of_prompt + of_blocks + 3 * row_major(1, 16))  # if every piece went on from the cache
         residual = 3 * tiled(rows // self.n_devices, c.dim, bf16)
         routing = (2 + c.moe.num_experts // self.n_devices) * tiled(rows, 1, bf16) + 2 * tiled(rows, 1, ttnn.uint32)
-        experts = tiled(rows, c.dim, rounded) + 2 * tiled(rows, c.hidden_dim, rounded)
-        if rows >= ROUTED_FROM:  # lists of rows, what it takes to make them, and for further experts the table of rows
-            slots = c.moe.num_experts // self.n_devices
-            routing += (2 * slots + 8) * row_major(1, 4 * rows) + 4 * tiled(TILE * 4, TILE * 4, bf16)
-            experts += row_major(rows, 2 * c.dim) if slots > 1 else 0
-        return rotation + inputs + tables + residual + routing + experts
+        return rotation + inputs + tables + residual + routing + max(self._experts_at_work(), self._attention_at_work())
+
+    def _experts_at_work(self) -> int:
+        """The rows that all experts read, the sum of a chip's earlier ones, and the most of one expert's own."""
+        c, rows, rounded = self.config, self.pass_tokens, self.precision.expert_activations
+        hidden, out = tiled(rows, even_columns(c.hidden_dim), rounded), tiled(rows, c.dim, ttnn.bfloat16)
+        slots, blocks = c.moe.num_experts // self.n_devices, tiled(rows, c.dim, rounded)
+        if rows < ROUTED_FROM:
+            return blocks + (slots > 1) * out + max(2 * hidden, hidden + out, 2 * out)
+        table = row_major(rows, 2 * c.dim)
+        lists = (2 * slots + 8) * row_major(1, 4 * rows) + 4 * tiled(4 * TILE, 4 * TILE, ttnn.bfloat16)
+        return lists + (slots > 1) * (out + table) + max(blocks + max(2 * hidden, table), hidden + out, table + out)
+
+    def _attention_at_work(self) -> int:
+        """While heads are split, while they attend, or while wo joins them."""
+        c, p, rows, bf16 = self.config, self.precision, self.pass_tokens, ttnn.bfloat16
+        queries, keys = (n // self.n_devices * c.head_dim for n in (c.n_heads, c.n_kv_heads))
+        split = tiled(rows, queries + 2 * keys, bf16) + max(
+            tiled(rows, c.dim, p.attention_weights), tiled(rows, queries + 2 * keys, bf16)
+        )
+        attending = 3 * tiled(rows, queries, bf16) + 2 * tiled(rows, keys, p.kv_cache)
+        return max(split, attending, tiled(rows, queries, p.attention_weights) + tiled(rows, c.dim, bf16))
 
     def kv(self, n_blocks: int) -> int:
         """Keys and values of n_blocks blocks, all layers: 2 n_layers pools. To write zeros into them takes no more:
@@ -142,16 +171,17 @@ class MemoryPlan:
         if self.room_for_kv < self.kv(1):
             raise ConfigError(
                 f"the weights and prefill's activations leave no room for a KV cache: they are "
-                f"{size_text((self.kv(1) - self.room_for_kv) * BANKS)} too many for each of {self.n_devices} chips"
+                f"{_of_chip(self.kv(1) - self.room_for_kv, 10**7)} too many for {_chips(self.n_devices)}"
             )
         short = self.kv(n_blocks) - self.room_for_kv
         if short > 0:
             tokens, users = n_blocks * KV_BLOCK, -(-n_blocks // blocks_for(self.max_context))
-            fewer, shorter = self.max_blocks // blocks_for(self.max_context), self.max_blocks // users * KV_BLOCK
+            fewer, shorter = self.users_at(self.max_context), self.max_blocks // users * KV_BLOCK
+            fitting = [f"at most {fewer} users of {self.max_context} tokens"] * (fewer > 0)
+            fitting += [f"{shorter} tokens for {users} users"] * (shorter > 0 and users > 1)
             raise ConfigError(
-                f"{tokens:,} tokens of KV cache are {size_text(short * BANKS)} too many for a chip, "
-                f"{self.kv_tokens:,} fit: use at most {fewer} users of {self.max_context} tokens, "
-                f"or {shorter} tokens for {users} users"
+                f"{tokens:,} tokens of KV cache are {_of_chip(short, 10**7)} too many for a chip, "
+                f"{self.kv_tokens:,} fit: use {', or '.join(fitting) or f'{self.kv_tokens} tokens for one user'}"
             )
 
     def users_at(self, context: int) -> int:
@@ -159,7 +189,7 @@ class MemoryPlan:
         return self.max_blocks // blocks_for(context)
 
     def table(self, n_blocks: int) -> str:
-        """Every part in GB of a chip, then the users that fit at each context."""
+        """Every part, in bytes of a chip, then the users that fit at each context that the model has."""
         parts = [(f"weights: {name}", size) for name, size in self.weights().items()]
         parts += [
             (f"KV cache of {n_blocks * KV_BLOCK:,} tokens", self.kv(n_blocks)),
@@ -169,13 +199,31 @@ class MemoryPlan:
         ]
         parts.append(("free", BANK_BYTES - sum(size for _, size in parts)))
         width = max(len(name) for name, _ in parts)
-        lines = [f"{name:{width}}  {size * BANKS / 1e9:8.3f} GB" for name, size in parts]
-        lines.append(f"{'one chip':{width}}  {BANK_BYTES * BANKS / 1e9:8.3f} GB")
-        lines.append(
-            f"room for {self.kv_tokens:,} tokens of KV cache: users at "
-            + ", ".join(f"{context // 1024}k {self.users_at(context)}" for context in CONTEXTS)
-        )
-        return "\n".join(lines)
+        parts.append(("one chip", BANK_BYTES))
+        lines = [f"{name:{width}}  {_of_chip(size):>10}" for name, size in parts]
+        users = ", ".join(f"{_context(context)} {self.users_at(context)}" for context in self.contexts())
+        room = f"room for {self.kv_tokens:,} tokens of KV cache: users at {users}"
+        return "\n".join([*lines, room if self.max_blocks else "no room for a KV cache"])
+
+    def contexts(self) -> list[int]:
+        """Of CONTEXTS those that the model has, and its longest."""
+        longest = min(self.config.max_seq_len, self.config.sliding_window or self.config.max_seq_len)
+        return [context for context in CONTEXTS if context < longest] + [longest]
+
+
+def _of_chip(bytes_per_bank: int, least_gb: int = 10**8) -> str:
+    """In GB from least_gb bytes on: what is too much or too little is compared with a chip's 12.9 GB."""
+    size = abs(bytes_per_bank) * BANKS
+    text = f"{size / 1e9:.3f} GB" if size >= least_gb else size_text(size)
+    return text if bytes_per_bank >= 0 else f"-{text}"
+
+
+def _chips(n_devices: int) -> str:
+    return f"each of {n_devices} chips" if n_devices > 1 else "one chip"
+
+
+def _context(n_tokens: int) -> str:
+    return f"{n_tokens} tokens" if n_tokens % 1024 else f"{n_tokens // 1024}k"
 
 
 def plan(
@@ -185,7 +233,8 @@ def plan(
     n_blocks: int,
     max_context: int,
     max_pass_tokens: int = LARGEST_PASS,
+    n_tokens: int | None = None,
 ) -> MemoryPlan:
     """The plan of a model with n_blocks KV blocks; as many of one prompt or more make its largest prefill pass."""
     pass_tokens = min(max_pass_tokens, max(SMALLEST_PASS, 1 << (n_blocks * KV_BLOCK - 1).bit_length()))
-    return MemoryPlan(config, precision, n_devices, max_context, pass_tokens)
+    return MemoryPlan(config, precision, n_devices, max_context, pass_tokens, n_tokens)

@@ -4,7 +4,7 @@ Layers call these functions by intent; no other file knows a mapper, a mesh dime
 
     attention    tensor parallel: each chip has n_heads/n query heads and n_kv_heads/n KV heads
     experts      expert parallel: each chip has num_experts/n whole experts
-    LM head      each chip has vocab_size/n columns
+    LM head      each chip has its share of the vocabulary's columns, padded (`layouts.vocabulary_columns`)
     residual     decode: whole on every chip; prefill: each chip has 1/n of the rows
 """
 
@@ -16,9 +16,12 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
-from models.mixtral8x7b.tt.layouts import GRID, TILE
+from models.mixtral8x7b.tt.layouts import ALL_CORES, GRID, TILE
 
 MESH_SIZES = (1, 2, 4, 8)
+_OPENED = " (of a T3000 the real ttnn opens all 8 chips, or 1)"
+MOST_HEADS = 32  # query heads of a chip: ttnn's decode has one tile of rows for them
+WIDEST_HEAD = 256  # head_dim that ttnn's rotary embedding takes
 AXIS = 1  # the mesh is 1 x n: chips are counted along its second axis
 TRACE_REGION_BYTES = 64 << 20  # for the recorded decode step; 5.6 MB of each DRAM bank
 # A collective's semaphores live as long as its program. They get a region of their own: allocated between tensors, one
@@ -48,7 +51,7 @@ class Mesh:
         if grid.x < GRID[0] or grid.y < GRID[1]:
             raise ConfigError(
                 f"the chips offer {grid.x}x{grid.y} worker cores; {GRID[0]}x{GRID[1]} are needed: "
-                "let ttnn dispatch on ethernet cores"
+                "make ttnn dispatch on ethernet cores"
             )
 
     @property
@@ -148,19 +151,37 @@ def _moved(x: ttnn.Tensor, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
 
 
 def check_split(config: MixtralConfig, n_devices: int) -> None:
-    """Raises ConfigError unless the model divides over the chips into whole experts, heads and tiles."""
-    for name, value, unit in (
-        ("moe.num_experts", config.moe.num_experts, 1),
-        ("n_kv_heads", config.n_kv_heads, 1),
-        ("vocab_size", config.vocab_size, TILE),
-        ("dim", config.dim, TILE),  # the decode residual is reduce-scattered by columns
-    ):
-        if value % (n_devices * unit):
-            what = f"{n_devices} chips" if unit == 1 else f"{n_devices} chips in columns of {unit}"
-            raise ConfigError(f"{name} is {value}, which does not divide over {what}; use another number of chips")
-    for name, value in (("head_dim", config.head_dim), ("hidden_dim", config.hidden_dim)):
-        if value % TILE:
-            raise ConfigError(f"{name} is {value}; ttnn needs a multiple of {TILE}")
+    """Raises ConfigError, with the numbers of chips that would do, unless the model divides over n_devices chips into
+    whole experts, heads and tiles that ttnn takes. The vocabulary and the experts' hidden width are padded."""
+    problem = _problem(config, n_devices)
+    if problem is None:
+        return
+    *others, last = [str(n) for n in MESH_SIZES if _problem(config, n) is None] or [""]
+    if not last:
+        raise ConfigError(f"{problem}; this model runs on no number of chips")
+    raise ConfigError(f"{problem}; use --chips {' or '.join([', '.join(others), last] if others else [last])}{_OPENED}")
+
+
+def _problem(config: MixtralConfig, n: int) -> str | None:
+    """What keeps the model from n chips."""
+    chips = f"over {n} chips"
+    for name, value in (("moe.num_experts", config.moe.num_experts), ("n_kv_heads", config.n_kv_heads)):
+        if value % n:
+            return f"{name} is {value}, which does not divide {chips}"
+    if config.dim % TILE or config.head_dim % TILE:
+        name, value = ("dim", config.dim) if config.dim % TILE else ("head_dim", config.head_dim)
+        return f"{name} is {value}; ttnn needs a multiple of {TILE}"
+    if config.head_dim > WIDEST_HEAD:
+        return f"head_dim is {config.head_dim}; ttnn turns heads of at most {WIDEST_HEAD}"
+    if config.dim % (n * TILE):  # the decode residual is reduce-scattered by columns
+        return f"dim is {config.dim}, which does not divide {chips} in columns of {TILE}"
+    heads, kv_heads = config.n_heads // n, config.n_kv_heads // n
+    if heads > MOST_HEADS or heads + 2 * kv_heads > ALL_CORES:
+        return (
+            f"n_heads is {config.n_heads} and n_kv_heads {config.n_kv_heads}, too many {chips}: ttnn takes "
+            f"{MOST_HEADS} query heads of a chip, and {ALL_CORES} of queries, keys and values together"
+        )
+    return None
 
 
 @contextmanager
@@ -168,7 +189,7 @@ def open_mesh(n_devices: int, fabric: str = "ring") -> Iterator[Mesh]:
     """Opens 1 x n chips, joined by the fabric, all 8x8 worker cores free (dispatch on ethernet cores); closes them.
 
     fabric: how collectives go round the chips, one of FABRICS. Raises ConfigError for another one, and for a number of
-    chips that is not in MESH_SIZES. Of a T3000 the real ttnn opens all 8, or 1.
+    chips that is not in MESH_SIZES, or that ttnn does not open here: of a T3000 the real one opens all 8, or 1.
     """
     if n_devices not in MESH_SIZES:
         raise ConfigError(f"{n_devices} chips; expected one of {', '.join(map(str, MESH_SIZES))}")
@@ -177,12 +198,7 @@ def open_mesh(n_devices: int, fabric: str = "ring") -> Iterator[Mesh]:
     if n_devices > 1:
         ttnn.set_fabric_config(FABRICS[fabric])
     try:
-        device = ttnn.open_mesh_device(
-            ttnn.MeshShape(1, n_devices),
-            l1_small_size=SEMAPHORE_REGION_BYTES,
-            trace_region_size=TRACE_REGION_BYTES,
-            dispatch_core_config=ttnn.DispatchCoreConfig(ttnn.DispatchCoreType.ETH),
-        )
+        device = _opened(n_devices)
         try:
             yield Mesh(device)
         finally:
@@ -190,3 +206,19 @@ def open_mesh(n_devices: int, fabric: str = "ring") -> Iterator[Mesh]:
     finally:
         if n_devices > 1:
             ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)
+
+
+def _opened(n_devices: int) -> ttnn.MeshDevice:
+    try:
+        return ttnn.open_mesh_device(
+            ttnn.MeshShape(1, n_devices),
+            l1_small_size=SEMAPHORE_REGION_BYTES,
+            trace_region_size=TRACE_REGION_BYTES,
+            dispatch_core_config=ttnn.DispatchCoreConfig(ttnn.DispatchCoreType.ETH),
+        )
+    except RuntimeError as error:
+        if 1 < n_devices < max(MESH_SIZES):
+            raise ConfigError(
+                f"ttnn does not open {n_devices} chips here{_OPENED}; use --chips 8 or 1, or --target cpu"
+            ) from error
+        raise

@@ -17,12 +17,12 @@ from models.mixtral8x7b.tt.decode_state import DecodeState
 from models.mixtral8x7b.tt.decoder import DecoderBlock
 from models.mixtral8x7b.tt.embedding import Embedding
 from models.mixtral8x7b.tt.kv_cache import KVCache
-from models.mixtral8x7b.tt.layouts import DECODE_ROWS, residual
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS, residual, vocabulary_columns
 from models.mixtral8x7b.tt.lm_head import LMHead
 from models.mixtral8x7b.tt.memory_plan import plan
 from models.mixtral8x7b.tt.mesh import Mesh, check_split
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.prefill import PrefillInputs
+from models.mixtral8x7b.tt.prefill import PrefillInputs, check
 from models.mixtral8x7b.tt.rms_norm import RMSNorm
 from models.mixtral8x7b.tt.rope import Rope
 from models.mixtral8x7b.tt.sampler import Sampler
@@ -33,6 +33,7 @@ from models.mixtral8x7b.tt.weights import Weights
 class Mixtral:
     """n_blocks KV blocks of 64 positions are shared by all users; one user may have max_context positions.
 
+    n_tokens: how many ids the tokenizer has; from there on none is drawn (None: all of the vocabulary may be).
     max_pass_tokens limits the rows of one prefill pass.
     Raises ConfigError, before anything is loaded, for a model that does not divide over the chips, a context beyond it,
     or a KV cache that does not fit beside the weights.
@@ -46,15 +47,19 @@ class Mixtral:
         n_blocks: int,
         max_context: int,
         max_pass_tokens: int = LARGEST_PASS,
+        n_tokens: int | None = None,
     ) -> None:
         config = weights.config
         config.check_context(max_context)
         check_split(config, mesh.n_devices)
+        n_tokens = config.vocab_size if n_tokens is None else n_tokens
+        if not 1 <= n_tokens <= config.vocab_size:
+            raise ConfigError(f"{n_tokens} ids may be drawn; expected 1 to {config.vocab_size}, the model's vocabulary")
         if max_pass_tokens not in pass_sizes():
             raise ConfigError(
                 f"max_pass_tokens is {max_pass_tokens}; expected one of {', '.join(map(str, pass_sizes()))}"
             )
-        plan(config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens).check(n_blocks)
+        plan(config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens, n_tokens).check(n_blocks)
         self.config, self.mesh, self.precision = config, mesh, precision
         self.max_context, self._max_pass_tokens = max_context, max_pass_tokens
         self._residual = residual(config.dim)
@@ -63,7 +68,7 @@ class Mixtral:
         self._layers = [DecoderBlock(weights, mesh, precision, layer) for layer in range(config.n_layers)]
         self._norm = RMSNorm(weights, precision, "norm")
         self._lm_head = LMHead(weights, mesh, precision)
-        self.sampler = Sampler(config.vocab_size, mesh)
+        self.sampler = Sampler(mesh.n_devices * vocabulary_columns(config.vocab_size, mesh.n_devices), mesh, n_tokens)
         self.cache = KVCache(config, mesh, n_blocks, precision.kv_cache)
         self.state = DecodeState(mesh, max_context)
         self._sampled_ids = mesh.put(torch.zeros(1, 1, 1, DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
@@ -76,7 +81,7 @@ class Mixtral:
         self.state.advance()
 
     def decode_logits(self) -> ttnn.Tensor:
-        """Logits of state.tokens at state.positions, bf16 [1, 1, 32, vocab_size / n] in L1, other columns on each chip.
+        """Logits of state.tokens at state.positions, bf16 [1, 1, 32, vocabulary_columns] in L1, others on each chip.
 
         Their keys and values go to the cache.
         """
@@ -91,13 +96,18 @@ class Mixtral:
     # ---------------------------------------------------------------- prefill
 
     def passes(self, prompts: Sequence[Prompt]) -> list[Pass]:
-        """What `prefill_pass` takes, one after the other, for prompts of any lengths in rows of their own."""
+        """What `prefill_pass` takes, one after the other, for prompts of any lengths in rows of their own.
+
+        Raises RequestError for a row, an id or a number of tokens or blocks that cannot be.
+        """
+        check(prompts, self.config.vocab_size, self.max_context)
         return pack(prompts, self._max_pass_tokens)
 
     def prefill(self, prompts: Sequence[Prompt]) -> ttnn.Tensor:
         """Fills the cache with the prompts' keys and values and gives the logits of their last tokens.
 
         The logits are as decode_logits gives them; row r is that of the prompt with row r, other rows mean nothing.
+        Raises what passes raises.
         """
         first, *others = self.passes(prompts)
         last_BD = self._run(first)
@@ -151,6 +161,6 @@ class Mixtral:
 
     def read_logits(self, logits: ttnn.Tensor) -> torch.Tensor:
         """Logits on the host, float32 [32, vocab_size]. Frees them on the chips."""
-        whole = self.mesh.read_columns(logits)[0, 0].float()
+        whole = self.mesh.read_columns(logits)[0, 0, :, : self.config.vocab_size].float()
         ttnn.deallocate(logits)
         return whole

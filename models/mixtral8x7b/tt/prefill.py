@@ -1,11 +1,14 @@
 """The tensors of one prefill pass: which token, position and KV block each of its rows has."""
 
+from collections.abc import Sequence
+
 import torch
 import ttnn
 
+from models.mixtral8x7b.arguments import RequestError
 from models.mixtral8x7b.config import MixtralConfig
 from models.mixtral8x7b.packing import LARGEST_PASS, MOST_PIECES, Pass, Piece, attended_rows
-from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
+from models.mixtral8x7b.paging import KV_BLOCK, Prompt, blocks_for
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.precision import Precision
@@ -18,6 +21,26 @@ from models.mixtral8x7b.tt.steps import Continuation, PrefillPass
 # 512, the blocks that are never full, the gathering and the zeros eat what is saved.
 ROUTED_FROM = 2048
 SKIP = -1  # entry of a table for rows that are nobody's: they are thrown away
+
+
+def check(prompts: Sequence[Prompt], vocab_size: int, max_context: int) -> None:
+    """Raises RequestError for prompts of which a pass would make something wrong without a word."""
+    if not prompts:
+        raise RequestError("there is no prompt to prefill; expected at least one")
+    rows = sorted(prompt.row for prompt in prompts)
+    if not 0 <= rows[0] <= rows[-1] < DECODE_ROWS or len(set(rows)) < len(rows):
+        raise RequestError(f"prompts have the rows {rows}; expected different ones from 0 to {DECODE_ROWS - 1}")
+    for prompt in prompts:
+        whose, length = f"the prompt in row {prompt.row}", len(prompt.ids)
+        if length > max_context:
+            raise RequestError(f"{whose} has {length} tokens; expected at most the context of {max_context}")
+        if len(prompt.blocks) < blocks_for(length):
+            raise RequestError(
+                f"{whose} has {len(prompt.blocks)} blocks; its {length} tokens need {blocks_for(length)}"
+            )
+        for token in prompt.ids:
+            if not 0 <= token < vocab_size:
+                raise RequestError(f"{whose} has token id {token}; the vocabulary is 0 to {vocab_size - 1}")
 
 
 class PrefillInputs:

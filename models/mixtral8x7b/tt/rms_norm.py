@@ -5,6 +5,7 @@ from models.mixtral8x7b.tt.mesh import Placement
 from models.mixtral8x7b.tt.precision import Precision
 from models.mixtral8x7b.tt.weights import Weights
 
+WIDEST_IN_ROWS = 4096  # a wider norm needs its weight in tiles: with rows, prefill's kernel wants more L1 than there is
 WIDEST_SUBBLOCK = 4  # tiles that the kernel holds at once with float32 accumulation
 
 
@@ -24,13 +25,15 @@ class RMSNorm:
             block_w=per_core,
             inplace=False,
         )
-        self._weight = weights.load(  # rows of 32: the form in which the kernel reads it without tiles
+        in_rows = config.dim <= WIDEST_IN_ROWS  # of 32: the form in which the kernel reads it without tiles
+        shape = (1, 1, config.dim // TILE, TILE) if in_rows else (1, 1, 1, config.dim)
+        self._weight = weights.load(
             name,
-            (1, 1, config.dim // TILE, TILE),
-            lambda read, chip: read(f"{name}.weight").reshape(1, 1, -1, TILE),
+            shape,
+            lambda read, chip: read(f"{name}.weight").reshape(shape),
             ttnn.bfloat16,
             Placement.REPLICATED,
-            layout=ttnn.ROW_MAJOR_LAYOUT,
+            layout=ttnn.ROW_MAJOR_LAYOUT if in_rows else ttnn.TILE_LAYOUT,
         )
 
     def forward_decode(self, x: ttnn.Tensor) -> ttnn.Tensor:

@@ -4,12 +4,10 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.config import Routing
-from models.mixtral8x7b.tt.layouts import NARROWEST_TOPK, residual_cores, residual_grid, tiles
+from models.mixtral8x7b.tt.layouts import NARROWEST_TOPK, NEVER, residual_cores, residual_grid, tiles
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.weights import Weights
-
-NEVER = -1e30  # logit of the columns that pad the experts to a width that top-k takes without padding
+from models.mixtral8x7b.tt.weights import Weights, with_rows
 
 
 class Router:
@@ -28,7 +26,7 @@ class Router:
         self._gate = weights.load(
             f"layers.{layer}.feed_forward.gate",
             (1, 1, config.dim, width),
-            lambda read, chip: _padded(read(f"layers.{layer}.feed_forward.gate.weight").T, width),
+            lambda read, chip: with_rows(read(f"layers.{layer}.feed_forward.gate.weight"), width).T[None, None],
             ttnn.bfloat16,
             Placement.REPLICATED,
         )
@@ -133,9 +131,3 @@ class Router:
 def padded_experts(num_experts: int) -> int:
     """Columns of the router's weight: a power of two that top-k takes without padding [8: 64]."""
     return max(NARROWEST_TOPK, 1 << (num_experts - 1).bit_length())
-
-
-def _padded(gate_DE: torch.Tensor, width: int) -> torch.Tensor:
-    padded = torch.zeros(1, 1, gate_DE.shape[0], width, dtype=gate_DE.dtype)
-    padded[..., : gate_DE.shape[1]] = gate_DE
-    return padded

@@ -2,6 +2,9 @@
 
 Each chip takes its 32 best candidates, all chips gather all candidates, and each draws the same token from them (the
 random numbers of a row come from the row's seed, alike on every chip). Hence top_k is at most 32.
+
+Columns that are no token are out of reach before candidates are taken: those that fill up the vocabulary and those that
+the tokenizer does not have by adding NEVER, those up to a power of two as -inf.
 """
 
 import math
@@ -9,20 +12,23 @@ import math
 import torch
 import ttnn
 
-from models.mixtral8x7b.sampling import MAX_TOP_K, SamplingParams
-from models.mixtral8x7b.tt.layouts import DECODE_ROWS, NARROWEST_TOPK
+from models.mixtral8x7b.sampling import MAX_TOP_K, SamplingParams, mixed_seed
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS, NARROWEST_TOPK, NEVER
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 
-SEED_RANGE = 1 << 31  # seeds that ttnn takes: below UINT32_MAX, which means "do not seed"
 FEWEST_SAMPLED = 64  # candidates of all chips together: with 32, ttnn.sampling waits for a second tile for ever
 
 
 class Sampler:
-    """Holds every row's parameters on the chips; `set` overwrites them in place, so a recorded step sees new ones."""
+    """Holds every row's parameters on the chips; `set` overwrites them in place, so a recorded step sees new ones.
 
-    def __init__(self, vocab_size: int, mesh: Mesh) -> None:
+    The logits have n_columns on all chips together, of which the first n_tokens may be drawn (None: all).
+    """
+
+    def __init__(self, n_columns: int, mesh: Mesh, n_tokens: int | None = None) -> None:
         self._mesh = mesh
-        self._columns = vocab_size // mesh.n_devices
+        self._columns = n_columns // mesh.n_devices
+        self._barrier = None if n_tokens in (None, n_columns) else self._put_barrier(n_columns, n_tokens)
         self._n_candidates = max(MAX_TOP_K, FEWEST_SAMPLED // mesh.n_devices)
         first = torch.arange(mesh.n_devices, dtype=torch.int32).reshape(-1, 1, 1, 1) * self._columns
         self._first_column = mesh.put(first, ttnn.int32, ttnn.TILE_LAYOUT, Placement.ONE_PER_DEVICE)
@@ -40,15 +46,15 @@ class Sampler:
         self._mesh.update(self._top_p, torch.tensor([row.top_p for row in rows]))
         self._mesh.update(self._inverse_temperature, torch.tensor(inverse))
 
-    def seed(self, seeds: list[int]) -> None:
-        """Starts every row's random numbers anew."""
-        values = torch.tensor([seed % SEED_RANGE for seed in seeds], dtype=torch.int32)
+    def seed(self, seeds: list[int], stream: int = 0) -> None:
+        """Starts every row's random numbers anew; another stream of the same seeds gives other ones."""
+        values = torch.tensor([mixed_seed(seed, stream) for seed in seeds], dtype=torch.int32)
         self._mesh.update(self._seeds, values)
         ttnn.manual_seed(self._seeds, user_ids=self._row_ids)
 
     def forward(self, logits: ttnn.Tensor, ids: ttnn.Tensor) -> None:
-        """Logits [1, 1, 32, vocab_size / n] -> ids, uint32 [1, 1, 1, 32], in place. Frees logits."""
-        candidates = self._pad_to_power_of_two(logits)
+        """Logits [1, 1, 32, n_columns / n] -> ids, uint32 [1, 1, 1, 32], in place. Frees logits."""
+        candidates = self._pad_to_power_of_two(self._only_tokens(logits))
         # Stable: of equal logits the lowest id is first; and the other kernel leaves the vector unit in a mode in which
         # `sampling` would draw its random numbers wrong.
         best, places = ttnn.topk(candidates, self._n_candidates, dim=-1, largest=True, sorted=True, stable=True)
@@ -71,6 +77,20 @@ class Sampler:
         )
         ttnn.deallocate(all_best)
         ttnn.deallocate(listed)
+
+    def _put_barrier(self, n_columns: int, n_tokens: int) -> ttnn.Tensor:
+        """0 for a token and NEVER for the rest, bf16 [1, 1, 32, n_columns / n], other columns on each chip."""
+        barrier = torch.zeros(1, 1, DECODE_ROWS, n_columns)
+        barrier[..., n_tokens:] = NEVER
+        return self._mesh.put(barrier, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.SPLIT_COLUMNS)
+
+    def _only_tokens(self, logits: ttnn.Tensor) -> ttnn.Tensor:
+        """Logits in which no column wins that is no token. Frees logits."""
+        if self._barrier is None:
+            return logits
+        masked = ttnn.add(logits, self._barrier, memory_config=ttnn.L1_MEMORY_CONFIG)
+        ttnn.deallocate(logits)
+        return masked
 
     def _pad_to_power_of_two(self, logits: ttnn.Tensor) -> ttnn.Tensor:
         """Columns of -inf up to a power of two, which top-k shares out over many cores [4000 -> 4096]. Frees logits."""

@@ -15,7 +15,6 @@ from loguru import logger
 import tensorbin
 from models.mixtral8x7b.checkpoint.cache_folder import FORMAT_VERSION, CacheFolder, Identity, Source
 from models.mixtral8x7b.checkpoint.cached import Checkpoint
-from models.mixtral8x7b.checkpoint.repacked import TOKENIZER
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import DiskFullError, check_free_space
 from models.mixtral8x7b.mistake import reason
@@ -63,14 +62,14 @@ class CheckpointWeights:
         self._identity = Identity(
             FORMAT_VERSION, checkpoint.fingerprint, CONVERSION, f"1x{mesh.n_devices}", tensorbin.TTNN_VERSION
         )
-        self._tokenizer = checkpoint.directory / TOKENIZER
+        self._directory = checkpoint.directory
         self._has_loaded = False
         self._source = Source(checkpoint.flavour, checkpoint.config.to_params(), checkpoint.n_parameters())
         if self._cache.identity not in (None, self._identity):
             self._warn_or_refuse(folder, f"is of something else: {self._identity.differs_from(self._cache.identity)}")
-        elif self._cache.identity and not self._cache.has_tokenizer(self._tokenizer):
+        elif self._cache.identity and not self._cache.has_tokenizer(self._directory):
             with suppress(OSError):  # a cache that is only read serves as well
-                self._cache.keep_tokenizer(self._tokenizer)
+                self._cache.keep_tokenizer(self._directory)
 
     def load(
         self,
@@ -148,7 +147,7 @@ class CheckpointWeights:
             self._warn_or_refuse(file, "is missing")
         try:
             self._check_room(cache, header.data_bytes)
-            cache.write(file.name, header, make_part, self._identity, self._source, self._tokenizer)
+            cache.write(file.name, header, make_part, self._identity, self._source, self._directory)
         except DiskFullError as error:
             raise CheckpointError(f"{error}, through MIXTRAL_CACHE_PATH") from error
         except OSError as error:

@@ -35,6 +35,12 @@ class Weights(Protocol):
         `make` gives. Where it is not divided, chip 0's part is everyone's."""
 
 
+def with_rows(weight: torch.Tensor, rows: int) -> torch.Tensor:
+    """[n, columns] with rows of zeros below, up to `rows`."""
+    missing = rows - weight.shape[0]
+    return torch.nn.functional.pad(weight, (0, 0, 0, missing)) if missing else weight
+
+
 class EmptyWeights:
     """Allocates every weight on the chips and writes nothing: to show that a model fits and its program is legal."""
 

@@ -1,0 +1,152 @@
+"""The tokenizer of a checkpoint: ids are plain lists of int."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from models.mixtral8x7b.tokenizer.added_tokens import AddedToken, aliases, merged, pattern_of
+from models.mixtral8x7b.tokenizer.beside import Beside, Template
+from models.mixtral8x7b.tokenizer.chat import CHATML, check_mistral, encode_mistral, is_chatml
+from models.mixtral8x7b.tokenizer.errors import TokenizerError
+from models.mixtral8x7b.tokenizer.finding import find, is_json, read, values_of
+from models.mixtral8x7b.tokenizer.json_file import JsonFile, added_tokens
+from models.mixtral8x7b.tokenizer.roles import Message, messages_of
+from models.mixtral8x7b.tokenizer.sentencepiece_file import SentencePieceFile
+from models.mixtral8x7b.tokenizer.stream import StreamDecoder
+from models.mixtral8x7b.tokenizer.template import ChatTemplate
+
+_NEEDED = ("bos_token", "eos_token")
+_PRIVATE = range(0xF0000, 0xFFFFE)  # characters that no standard gives a meaning
+
+
+class Tokenizer:
+    """Reads `tokenizer.model` or `tokenizer.json` (a file, or the folder that holds it), with what stands beside it.
+
+    Raises TokenizerError if it cannot.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.file = find(Path(path))
+        content = read(self.file)
+        source = (
+            JsonFile(self.file, values_of(self.file))
+            if is_json(self.file, content)
+            else SentencePieceFile(self.file, content)
+        )
+        beside = Beside.read(self.file.parent)
+        self._roles = source.roles | beside.roles
+        self._tokens = {token.content: token for token in _tokens(source, beside, self._roles)}
+        self.bos_id = self._id_of("bos_token")
+        eos, usual_eos = self._id_of("eos_token"), source.id_of(source.roles.get("eos_token", ""))
+        if eos is None:
+            raise TokenizerError(
+                f"{self.file} names no token that ends a text; put its tokenizer_config.json beside it"
+            )
+        self.eos_id: int = eos
+        self.stop_ids = beside.stop_ids | {i for i in (eos, usual_eos) if i is not None}
+        self._has_mistral_pieces = source.has_mistral_pieces
+        template = beside.template or (Template(CHATML, self.file) if is_chatml(self._tokens) else None)
+        self._template = ChatTemplate(template) if template else None
+        self._control = {
+            content: token
+            for content, token in self._tokens.items()
+            if token.special
+            or content in beside.control
+            or token.id in self.stop_ids
+            or (self._template and not content.isspace() and self._template.holds(content))
+        }
+        self._skipped = frozenset(token.id for token in self._control.values())
+        self._aliases = aliases(self._control.values())
+        self._pieces = source.pieces(
+            {self._aliases[token.id]: token for token in self._control.values()},
+            [token for token in self._tokens.values() if token.id not in self._skipped],
+            beside,
+        )
+        # ids from here on mean nothing
+        self.vocab_size: int = max(source.n_ids, *(token.id + 1 for token in self._tokens.values()))
+
+    def check_vocab_size(self, expected: int) -> None:
+        """Raises TokenizerError if this tokenizer has more ids than the model, so belongs to another."""
+        if self.vocab_size > expected:
+            raise TokenizerError(
+                f"{self.file} has {self.vocab_size} pieces; the model has a vocabulary of {expected}: "
+                f"use the {self.file.name} that came with the weights"
+            )
+
+    def encode(self, text: str, bos: bool = True) -> list[int]:
+        """Control tokens in the text are text. With `bos` BOS stands before it, unless the tokenizer's files say that
+        this model has none there."""
+        begin = [self.bos_id] if bos and self.bos_id is not None and self._pieces.begins_with(self.bos_id) else []
+        return begin + self._pieces.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; control tokens, and ids that mean nothing, have none."""
+        return self._pieces.decode([i for i in ids if i not in self._skipped])
+
+    def encode_chat(self, turns: Sequence[str] | Sequence[Mapping[str, str]]) -> list[int]:
+        """A conversation as the model was trained to read it, up to where its answer begins.
+
+        turns    ["Hi", "Hello.", "Who?"]: user, assistant, user, ...; or messages, each with a role (user, assistant or
+                 system) and a content. The last word is the user's.
+
+        As the checkpoint's chat template writes it, else in Mistral's form (see `chat`). Control tokens in what is said
+        are text. Raises ChatError for a chat that cannot be put to the model, TokenizerError if nobody knows how.
+        """
+        messages = messages_of(turns)
+        if self._template:
+            return self._encode_with(self._template, messages)
+        check_mistral(self._tokens, self._has_mistral_pieces, self.file)
+        ids = {content: token.id for content, token in self._control.items()}
+        return encode_mistral(messages, self._pieces.encode, ids, self.bos_id, self.eos_id)
+
+    def stream(self) -> StreamDecoder:
+        return StreamDecoder(self.decode)
+
+    def _encode_with(self, template: ChatTemplate, messages: Sequence[Message]) -> list[int]:
+        """What is said is given to the template with characters in place of control tokens, so that those in what it
+        renders are its own."""
+        said = "".join(message.content for message in messages)
+        unused = (chr(code) for code in _PRIVATE if chr(code) not in said)
+        stand_ins = dict(zip(self._control, unused, strict=False))
+        control = pattern_of(self._control)
+        masked = [
+            Message(message.role, control.sub(lambda found: stand_ins[found[0]], message.content))
+            for message in messages
+        ]
+        form = template.render(masked, self._roles)
+        form = control.sub(lambda found: self._aliases[self._control[found[0]].id], form)
+        return self._pieces.encode_form(form.translate({ord(mark): name for name, mark in stand_ins.items()}))
+
+    def _id_of(self, role: str) -> int | None:
+        if role not in self._roles:
+            return None
+        token = self._tokens.get(self._roles[role])
+        if token is None:
+            raise TokenizerError(
+                f"what stands beside {self.file} names {self._roles[role]!r} as {role}, which is none of its tokens; "
+                "put the added_tokens.json or tokenizer.json that came with the weights there"
+            )
+        return token.id
+
+
+def _tokens(source: JsonFile | SentencePieceFile, beside: Beside, roles: Mapping[str, str]) -> list[AddedToken]:
+    """All tokens that are set apart. Raises TokenizerError for one that text already has under another id or name."""
+    added = list(beside.tokens)
+    contents = {token.content for token, _ in added}
+    is_known = bool(added) and all(
+        source.id_of(roles.get(r, "")) is not None or roles.get(r) in contents for r in _NEEDED
+    )
+    complete = source.file.parent / "tokenizer.json"
+    if not is_known and complete.is_file() and complete != source.file:
+        added += [(token, complete) for token in added_tokens(complete, values_of(complete))]
+    for token, file in added:
+        name, number = source.name_of(token.id), source.id_of(token.content)
+        if name not in (None, token.content) or number not in (None, token.id):
+            other = f"{token.content!r} the id {number}" if name in (None, token.content) else f"{name!r} this id"
+            raise TokenizerError(
+                f"{file} gives {token.content!r} the id {token.id}, and {source.file} gives {other}; expected one id "
+                "for each: use the files that came with the weights"
+            )
+    named = {content: source.id_of(content) for content in (*roles.values(), *beside.control)}
+    own = source.own_tokens({token.id for token, _ in added})
+    own += [AddedToken(number, content, special=True) for content, number in named.items() if number is not None]
+    return merged([*((token, source.file) for token in own), *added])
