@@ -3,7 +3,7 @@
 import atexit
 import os
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import pytest
@@ -58,5 +58,9 @@ def mesh(request: pytest.FixtureRequest) -> Iterator:
     from models.mixtral8x7b.tt.mesh import open_mesh
 
     n_chips = request.config.getoption("--chips") or request.param
-    with open_mesh(n_chips, chosen_fabric(request.config.getoption("--fabric"))) as opened:
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(open_mesh(n_chips, chosen_fabric(request.config.getoption("--fabric"))))
+        except Mistake as mistake:
+            raise pytest.fail.Exception(str(mistake), pytrace=False) from None
         yield opened

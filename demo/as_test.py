@@ -26,5 +26,5 @@ def run_as_test(
     try:
         result = run_demo(options, Settings.from_environment(), mesh, target)
     except Mistake as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     assert all(result.answers), "a user got no answer"

@@ -38,6 +38,7 @@ def test_every_bit_of_a_seed_counts() -> None:
     mixed = [mixed_seed(seed, stream) for seed in seeds for stream in (0, 1)]
     assert len(set(mixed)) == len(mixed)
     assert all(0 <= value < 1 << SEED_BITS for value in mixed)
+    assert max(mixed) >> SEED_BITS - 1 == 1
     flipped = [mixed_seed(7, 0) ^ mixed_seed(7 ^ 1 << bit, 0) for bit in range(64)]
     assert all(4 < bits.bit_count() < 27 for bits in flipped)
 

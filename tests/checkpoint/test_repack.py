@@ -90,10 +90,14 @@ def test_same_input_same_bytes_and_a_second_run_changes_nothing(source: Path, tm
     assert sorted(contents(tmp_path / "a")) == names
 
 
-def test_tokenizer_is_copied_when_present(source: Path, tmp_path: Path) -> None:
-    (source / "tokenizer.model").write_bytes(b"pieces")
+def test_every_file_of_a_tokenizer_is_copied(source: Path, tmp_path: Path) -> None:
+    names = ["tokenizer.model", "tokenizer.model.v3", "tokenizer.json", "added_tokens.json", "generation_config.json"]
+    for name in names:
+        (source / name).write_text(f"what is in {name}")
     repack(source, tmp_path / "out")
-    assert (tmp_path / "out" / "tokenizer.model").read_bytes() == b"pieces"
+    assert {(tmp_path / "out" / name).read_text() for name in names} == {f"what is in {name}" for name in names}
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["files"].keys() == {"params.json", *names}
 
 
 def test_manifest_describes_what_is_there(source: Path, tmp_path: Path) -> None:

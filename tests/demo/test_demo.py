@@ -205,16 +205,22 @@ def test_a_mistake_gets_one_sentence(run, arguments: tuple, message: str) -> Non
     assert "\n" not in failure
 
 
-def test_under_pytest_a_mistake_is_one_sentence_too(cache: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [(["--users", "99"], "99 users; expected 1 to 32"), (["--chips", "3"], "3 chips; expected one of 1, 2, 4, 8")],
+    ids=["in the demo", "in what it stands on"],
+)
+def test_under_pytest_a_mistake_is_one_sentence_too(option: list[str], sentence: str, cache: Path) -> None:
     ids = "demo/demo_with_prefill.py::test_mixtral8x7b_demo[wormhole_b0-True-128-instruct]"
-    command = [sys.executable, "-m", "pytest", "--target", "cpu", "-p", "no:cacheprovider", ids, "--users", "99"]
+    command = [sys.executable, "-m", "pytest", "--target", "cpu", "-p", "no:cacheprovider", ids, *option]
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
     done = subprocess.run(
         command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "99 users; expected 1 to 32" in done.stdout
+    assert sentence in done.stdout
     assert "Traceback" not in done.stdout
+    assert "During handling" not in done.stdout
     assert "run_demo" not in done.stdout
 
 

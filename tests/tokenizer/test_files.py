@@ -309,3 +309,11 @@ def test_pieces_that_the_model_itself_finds_in_text_are_no_control_tokens_there(
     assert not {start, end} & set(tokenizer.encode(text))
     assert 5 in tokenizer.encode(text)
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_white_space_that_a_template_writes_is_text(tmp_path: Path) -> None:
+    config = {"chat_template": CHATML}
+    tokenizer = Tokenizer(beside_tiny(tmp_path, added_tokens={**MARKS, "\n": 1026}, tokenizer_config=config))
+    assert tokenizer.encode("a\nb").count(1026) == 1
+    assert tokenizer.decode(tokenizer.encode("a\nb")) == "a\nb"
+    assert tokenizer.encode_chat(["Hi\nyou"]).count(1026) == 4

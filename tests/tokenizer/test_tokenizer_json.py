@@ -69,3 +69,13 @@ def test_no_merge_and_no_look_up_makes_a_control_token_of_text(tmp_path: Path) -
         assert 1 not in ids
         assert tokenizer.decode(ids) == "<s>"
     assert 1030 in merging.encode("<s>", bos=False)
+
+
+def test_a_control_token_is_found_whatever_is_done_to_text_before(tmp_path: Path) -> None:
+    folder = changed(tmp_path, normalizer={"type": "Sequence", "normalizers": SPACES}, pre_tokenizer=None)
+    values = json.loads((folder / "tokenizer.json").read_text())
+    for token in values["added_tokens"]:
+        if token["content"] == "<|im_start|>":
+            token |= {"special": False, "normalized": True}
+    (folder / "tokenizer.json").write_text(json.dumps(values))
+    assert Tokenizer(folder).encode_chat(["Hi"]).count(1025) == 2

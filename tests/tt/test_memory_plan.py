@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import ttnn
 
-from models.mixtral8x7b.config import MIXTRAL_8X7B, ConfigError
+from models.mixtral8x7b.config import MIXTRAL_8X7B, ConfigError, MoeConfig
 from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.tt.memory_plan import BANKS, over_banks, plan, row_major, tiled
 from models.mixtral8x7b.tt.precision import ACCURACY, PERFORMANCE
@@ -117,6 +117,24 @@ def test_padding_is_counted() -> None:
     hidden = [plan(replace(MIXTRAL_8X7B, hidden_dim=size), PERFORMANCE, 8, 1, 64) for size in (67 * 32, 68 * 32)]
     assert hidden[0].weights() == hidden[1].weights()
     assert hidden[0].activations() == hidden[1].activations()
+
+
+def test_the_peak_of_a_pass() -> None:
+    """256 rows of the tiny model on 8 chips: which tensors stand at once, by the width of what is changed."""
+    rows, bf16, bfp8 = 256, ttnn.bfloat16, ttnn.bfloat8_b
+
+    def peak(**changes: object) -> int:
+        planned = plan(replace(TINY, **changes), PERFORMANCE, 8, 1, 64)
+        assert planned.pass_tokens == rows
+        return planned.activations()
+
+    read, out = tiled(rows, 256, bfp8), tiled(rows, 256, bf16)
+    rest = peak() - read - 2 * out  # of a narrow expert the results are the most: as they come, and weighed
+    assert peak(hidden_dim=1024) == rest + read + 2 * tiled(rows, 1024, bfp8)  # gate and up
+    assert peak(moe=MoeConfig(16, 2)) == rest + read + 3 * out + tiled(rows, 1, bf16)  # a second expert, its weights
+    queries = tiled(rows, 256 // 8 * 32, bf16)
+    assert peak(n_heads=256) == rest + 3 * queries + 2 * tiled(rows, 32, bfp8)  # attending
+    assert peak(n_heads=64, n_kv_heads=64) == rest + 2 * tiled(rows, 3 * 256, bf16)  # heads taken apart
 
 
 def run_script(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess:

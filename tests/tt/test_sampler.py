@@ -4,6 +4,7 @@ import pytest
 import torch
 import ttnn
 
+import ttnn_cpu
 from models.mixtral8x7b.sampling import GREEDY, SamplingParams, probabilities
 from models.mixtral8x7b.tt.mesh import Mesh, Placement, open_mesh
 from models.mixtral8x7b.tt.sampler import Sampler
@@ -94,6 +95,16 @@ def test_no_column_is_drawn_that_is_no_token(n_columns: int, n_tokens: int, n_de
     best = logits[:, :n_tokens].bfloat16().argmax(-1).tolist()
     assert all(ids[:8] == best[:8] for ids in drawn)
     assert len({id for ids in drawn for id in ids[8:]}) > min(n_tokens, 32) // 2
+
+
+@pytest.mark.parametrize(("n_tokens", "additions"), [(None, 1), (512, 1), (511, 2)])
+def test_nothing_is_added_where_all_columns_are_tokens(n_tokens: int | None, additions: int) -> None:
+    with open_mesh(8) as mesh:
+        sampler = Sampler(512, mesh, n_tokens)
+        sampler.set([GREEDY] * 32)
+        with ttnn_cpu.record(ttnn) as calls:
+            draw(mesh, sampler, torch.zeros(32, 512))
+    assert [call.name for call in calls].count("add") == additions
 
 
 def test_rows_have_their_own_parameters_and_seeds() -> None:

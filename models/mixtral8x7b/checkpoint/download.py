@@ -31,7 +31,6 @@ from models.mixtral8x7b.mistake import reason
 from models.mixtral8x7b.sizes import size_text
 
 RECORD = "download.json"  # what the folder holds: the repository, the commit, size and hash of every file
-TOKENIZERS = {TOKENIZER, "tokenizer.json"}  # one of them is enough
 STAGING = ".partial"  # folder in it where files arrive, and huggingface_hub's own bookkeeping
 
 
@@ -104,7 +103,7 @@ class _Run:
         say(f"{repository.repo_id} at commit {repository.commit}: {len(files)} files, {_size(files)}")
         for file in files:
             say(f"{_size([file]):>9}  {file.name}")
-        if not repository.files.keys() & TOKENIZERS:
+        if not any(name.startswith(TOKENIZER) or name == "tokenizer.json" for name in repository.files):
             say(f"{repository.repo_id} has no {TOKENIZER}; the demo will need one from elsewhere")
         missing = [file for file in files if not self._is_here(file)]
         if len(missing) < len(files):

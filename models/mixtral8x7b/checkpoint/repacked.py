@@ -31,6 +31,7 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.model"
 TOKENIZER_FILES = (
     TOKENIZER,
+    *(f"{TOKENIZER}.v{n}" for n in (1, 2, 3)),  # as Mistral names them
     "tokenizer.json",
     "tokenizer_config.json",
     "added_tokens.json",
