@@ -17,6 +17,7 @@ DECODE_KEYS_AT_ONCE = 256  # keys that one core takes at a time; a larger chunk 
 TILE_BYTES = {ttnn.bfloat16: 2048, ttnn.bfloat8_b: 1088, ttnn.bfloat4_b: 576, ttnn.uint32: 4096, ttnn.int32: 4096}
 MOST_WEIGHT_BYTES = 192 * TILE_BYTES[ttnn.bfloat8_b]  # that a core reads at a time; three such blocks are in flight
 WIDEST_HEAD_PIECE = 36864  # columns of the LM head that one matmul makes: 96 tiles from each bank, 0.6 MB of L1 as sums
+MOST_STRIP_TILES = 8  # of columns that a core makes at a time of a block of rows
 REGISTER_TILES = 4  # of float32 sums that a core holds at a time
 NARROWEST_TOPK = 64  # narrowest top-k that needs no padding inside the operation
 FEWEST_SHARING = 16  # cores that take equal shares of a matmul's columns, or of all tiles where there are fewer
@@ -74,7 +75,8 @@ def block_matmul(rows: int, inner: int, columns: int) -> ttnn.MatmulMultiCoreReu
     """Blocks [rows, inner] one after the other times a weight [inner, columns]: each core takes a strip of columns."""
     grid = full_rectangle(tiles(columns))
     strip = tiles(columns) // (grid[0] * grid[1])
-    width = max(w for w in range(1, REGISTER_TILES + 1) if strip % w == 0)
+    part = max(w for w in range(1, MOST_STRIP_TILES + 1) if strip % w == 0)  # that stands in L1 at a time
+    width = max(w for w in range(1, REGISTER_TILES + 1) if part % w == 0)
     at_once = max(w for w in range(1, 9) if tiles(inner) % w == 0)
     return ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
         compute_with_storage_grid_size=grid,
@@ -82,7 +84,7 @@ def block_matmul(rows: int, inner: int, columns: int) -> ttnn.MatmulMultiCoreReu
         out_subblock_h=1,
         out_subblock_w=width,
         out_block_h=tiles(rows),
-        out_block_w=strip,
+        out_block_w=part,
         per_core_M=tiles(rows),
         per_core_N=strip,
         fuse_batch=False,

@@ -130,7 +130,8 @@ class MemoryPlan:
             return blocks + (slots > 1) * out + max(2 * hidden, hidden + out, 2 * out)
         table = row_major(rows, 2 * c.dim)
         lists = (2 * slots + 8) * row_major(1, 4 * rows) + 4 * tiled(4 * TILE, 4 * TILE, ttnn.bfloat16)
-        return lists + (slots > 1) * (out + table) + max(blocks + max(2 * hidden, table), hidden + out, table + out)
+        earlier = (slots > 1) * (2 * out + table)  # with the hole that the first expert's output leaves
+        return lists + earlier + max(blocks + max(2 * hidden, table), hidden + out, table + out)
 
     def _attention_at_work(self) -> int:
         """While heads are split, while they attend, or while wo joins them."""
