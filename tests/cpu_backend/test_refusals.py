@@ -80,8 +80,8 @@ def test_values_that_are_not_implemented_name_operation_and_argument(tensors: Te
         with pytest.raises(NotImplementedError) as error:
             call()
         assert all(name in str(error.value) for name in names)
-    with pytest.raises(AttributeError, match="sparse_matmul"):
-        ttnn.sparse_matmul  # type: ignore[attr-defined] # noqa: B018
+    with pytest.raises(AttributeError, match="conv2d"):
+        ttnn.conv2d  # type: ignore[attr-defined] # noqa: B018
 
 
 def test_values_out_of_range() -> None:

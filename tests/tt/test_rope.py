@@ -5,8 +5,8 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.reference.rope import apply_rope, rope_tables
-from models.mixtral8x7b.tt.mesh import open_mesh
-from models.mixtral8x7b.tt.rope import Rope
+from models.mixtral8x7b.tt.mesh import Mesh, open_mesh
+from models.mixtral8x7b.tt.rope import Rope, Rotation
 from tests.tt.cases import exact_mesh, sliceable_config
 
 CONFIG = sliceable_config(head_dim=64)
@@ -30,20 +30,26 @@ def test_decode_gets_the_row_of_each_position() -> None:
             assert torch.equal(rows, expected[positions].repeat(2, 1).repeat_interleave(2, dim=-1))
 
 
-@pytest.mark.parametrize(("start", "length"), [(0, 128), (256, 128), (3072, 1024)])
-def test_prefill_gets_the_rows_of_its_chunk(start: int, length: int) -> None:
+def in_pass(rope: Rope, mesh: Mesh, positions: torch.Tensor) -> Rotation:
+    return rope.for_prefill(mesh.put(positions.int()[None], ttnn.uint32))
+
+
+@pytest.mark.parametrize("size", [256, 1024])
+def test_each_row_of_a_pass_gets_that_of_its_position(size: int) -> None:
+    positions = torch.randint(0, CONFIG.max_seq_len, (size,), generator=torch.Generator().manual_seed(0))
+    positions[:2] = torch.tensor([0, CONFIG.max_seq_len - 1])
     with exact_mesh(8) as mesh:
-        rotation = Rope(CONFIG, mesh).for_prefill(start, length)
+        rotation = in_pass(Rope(CONFIG, mesh), mesh, positions)
         for table, expected in ((rotation.cos, COS), (rotation.sin, SIN)):
             rows = mesh.read_replicated(table)[0, 0]
-            assert torch.equal(rows, expected[start : start + length].repeat_interleave(2, dim=-1))
+            assert torch.equal(rows, expected[positions].repeat_interleave(2, dim=-1))
 
 
 def test_turning_equals_reference() -> None:
     """With ttnn's own operation, the tables and the swap matrix: heads [1, H, S, K] at positions 256 and up."""
     heads = torch.randn(1, 2, 128, CONFIG.head_dim, generator=torch.Generator().manual_seed(0))
     with exact_mesh(1) as mesh:
-        rotation = Rope(CONFIG, mesh).for_prefill(256, 128)
+        rotation = in_pass(Rope(CONFIG, mesh), mesh, torch.arange(256, 384))
         turned = ttnn.experimental.rotary_embedding_llama(
             mesh.put(heads, ttnn.bfloat16, ttnn.TILE_LAYOUT), rotation.cos, rotation.sin, rotation.swap
         )
@@ -53,5 +59,5 @@ def test_turning_equals_reference() -> None:
 
 def test_tables_are_bf16_with_rounding_on() -> None:
     with open_mesh(1) as mesh:
-        rotation = Rope(CONFIG, mesh).for_prefill(0, 128)
+        rotation = in_pass(Rope(CONFIG, mesh), mesh, torch.arange(128))
         assert torch.equal(ttnn.to_torch(rotation.cos)[0, 0, :, ::2].float(), COS[:128].bfloat16().float())

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 import ttnn
 
+from models.mixtral8x7b.arguments import RequestError
 from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.packing import LARGEST_PASS, Pass, pack, pass_sizes
 from models.mixtral8x7b.paging import Prompt
@@ -96,7 +97,7 @@ class Mixtral:
     # ---------------------------------------------------------------- prefill
 
     def passes(self, prompts: Sequence[Prompt]) -> list[Pass]:
-        """What `prefill_pass` takes, one after the other, for prompts of any lengths in rows of their own.
+        """What `prefill_pass` takes, one after the other, for prompts of any lengths in rows of their own, or none.
 
         Raises RequestError for a row, an id or a number of tokens or blocks that cannot be.
         """
@@ -109,6 +110,8 @@ class Mixtral:
         The logits are as decode_logits gives them; row r is that of the prompt with row r, other rows mean nothing.
         Raises what passes raises.
         """
+        if not prompts:
+            raise RequestError("there is no prompt to prefill; expected at least one")
         first, *others = self.passes(prompts)
         last_BD = self._run(first)
         for another in others:

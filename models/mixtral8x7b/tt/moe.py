@@ -34,7 +34,7 @@ class MoE:
         ttnn.deallocate(x_BD)
         return self._mesh.sum_over_devices(total, self._residual)
 
-    def forward_prefill(self, x_TD: ttnn.Tensor, lister: RowLister | None) -> ttnn.Tensor:
+    def forward_prefill(self, x_TD: ttnn.Tensor, lister: RowLister | None = None) -> ttnn.Tensor:
         """Normed [1, 1, T/n, D] -> [1, 1, T/n, D], each chip 1/n of the rows, in DRAM. Frees x.
 
         With a lister each expert runs on its own rows, without on all.

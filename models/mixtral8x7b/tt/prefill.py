@@ -25,10 +25,8 @@ SKIP = -1  # entry of a table for rows that are nobody's: they are thrown away
 
 def check(prompts: Sequence[Prompt], vocab_size: int, max_context: int) -> None:
     """Raises RequestError for prompts of which a pass would make something wrong without a word."""
-    if not prompts:
-        raise RequestError("there is no prompt to prefill; expected at least one")
     rows = sorted(prompt.row for prompt in prompts)
-    if not 0 <= rows[0] <= rows[-1] < DECODE_ROWS or len(set(rows)) < len(rows):
+    if not all(0 <= row < DECODE_ROWS for row in rows) or len(set(rows)) < len(rows):
         raise RequestError(f"prompts have the rows {rows}; expected different ones from 0 to {DECODE_ROWS - 1}")
     for prompt in prompts:
         whose, length = f"the prompt in row {prompt.row}", len(prompt.ids)
