@@ -177,6 +177,7 @@ REFUSED_BY_TTNN: list[Refused] = [
     ("Got K: 512, Q: 256, chunk_start_idx: 512", lambda t: chunked(t, chunk_start_idx=512)),
     ("must be int32", lambda t: chunked(t, chunk_start_idx=0, page_table_tensor=t.ints(1, 8, dtype=U32))),
     ("must match input batch size", lambda t: chunked(t, chunk_start_idx=0, page_table_tensor=t.ints(2, 8))),
+    ("multiple of 32", lambda t: chunked(t, chunk_start_idx_tensor=t.ints(1), page_table_tensor=t.ints(1, 9))),
     ("non-negative", lambda t: chunked(t, chunk_start_idx=-256)),
     ("is required", lambda t: chunked(t)),
     # collectives

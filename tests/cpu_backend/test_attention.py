@@ -264,7 +264,7 @@ def test_chunks_equal_the_whole(as_tensor: bool) -> None:
     mesh = open_mesh(2)
     length, chunk = 96, 32
     q, k, v = torch.randn(2, 4, length, WIDTH), torch.randn(2, 2, length, WIDTH), torch.randn(2, 2, length, WIDTH)
-    pages = counters(mesh, [[2, 0, 1]])
+    pages = counters(mesh, [[2, 0, 1, 0, 0, 0, 0, 0]])  # rows of 32 bytes
     with ttnn.exact_values():
         whole = ttnn.transformer.scaled_dot_product_attention(
             *(put(mesh, t, ttnn.bfloat16, shard=0) for t in (q, k, v))

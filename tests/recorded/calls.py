@@ -49,10 +49,12 @@ class RecordedCall:
 
 
 @contextmanager
-def recording(ttnn: ModuleType, wanted: frozenset[str], program: str) -> Iterator[list[RecordedCall]]:
-    """Records each different call of the wanted operations (empty: all of them) made inside, once."""
+def recording(ttnn: ModuleType, wanted: frozenset[str], program: str, seen: set[str]) -> Iterator[list[RecordedCall]]:
+    """Records each different call of the wanted operations (empty: all of them) made inside, once.
+
+    What is in `seen` is left out; what was recorded is added to it.
+    """
     calls: list[RecordedCall] = []
-    seen: set[str] = set()
     with ExitStack() as stack:
         for namespace, functions in OPERATIONS.items():
             owner = getattr(ttnn, namespace) if namespace else ttnn

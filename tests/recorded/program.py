@@ -1,8 +1,10 @@
-"""What is recorded: prefill, chunked prefill, a decode step and the greedy draw of a model, on simulated chips."""
+"""What is recorded of a model on simulated chips: a pass of prefill, with a fresh prompt and one that goes on from the
+cache, each expert on all rows and on its own; a decode step; the greedy draws."""
 
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 from models.mixtral8x7b.config import MixtralConfig, MoeConfig
 from models.mixtral8x7b.paging import Prompt
@@ -10,8 +12,8 @@ from models.mixtral8x7b.reference.model import Transformer
 from tests.recorded.calls import RecordedCall, recording
 
 ROWS = 32
-SHORT, LONG = 45, 200  # tokens of two prompts; the long one goes in two chunks
-PASS_TOKENS = 128
+SHORT, LONG, START = 45, 250, 128  # tokens of two prompts, and of the long one's beginning, in the cache already
+PASS_TOKENS = 256
 CONTEXT = 256
 BLOCKS = [[4], [1, 0, 3, 2]]  # of the two users; the other rows decode their first token, each in a block of its own
 
@@ -33,25 +35,26 @@ SMALL = MixtralConfig(
 def record_model(
     ttnn: ModuleType, mesh: Any, model: Transformer, preset: str, wanted: frozenset[str] = frozenset()
 ) -> Iterator[RecordedCall]:
-    """The different calls of each program, in the order in which they were made."""
+    """The different calls of prefill, and of the decode step, in the order in which they were made."""
     from models.mixtral8x7b.sampling import GREEDY
+    from models.mixtral8x7b.tt import prefill
     from models.mixtral8x7b.tt.model import Mixtral
     from models.mixtral8x7b.tt.precision import preset as precision
     from tests.tt.cases import random_ids, weights_of
 
-    tt = Mixtral(weights_of(model, mesh), mesh, precision(preset), 3 + ROWS, CONTEXT, PASS_TOKENS * mesh.n_devices)
+    tt = Mixtral(weights_of(model, mesh), mesh, precision(preset), 3 + ROWS, CONTEXT, PASS_TOKENS)
     tt.sampler.set([GREEDY] * ROWS)
     tt.sampler.seed([0] * ROWS)
     ids = random_ids(model.config, LONG, seed=5).tolist()
-    for name, prompt in (
-        (f"prefill of {SHORT}", Prompt(0, ids[:SHORT], BLOCKS[0])),
-        (f"prefill of {LONG} in chunks", Prompt(1, ids, BLOCKS[1])),
-    ):
-        with recording(ttnn, wanted, name) as calls:
-            tt.sampler.forward(tt.prefill([prompt]), tt.state.tokens)
+    tt.prefill([Prompt(1, ids[:START], BLOCKS[1])])
+    together = [Prompt(0, ids[:SHORT], BLOCKS[0]), Prompt(1, ids, BLOCKS[1], START)]
+    seen: set[str] = set()
+    for name, routed_from in (("prefill", prefill.ROUTED_FROM), ("prefill, own rows", PASS_TOKENS)):
+        with recording(ttnn, wanted, name, seen) as calls, patch.object(prefill, "ROUTED_FROM", routed_from):
+            tt.sampler.forward(tt.prefill(together), tt.state.tokens)
         yield from calls
     tt.state.set_rows(ids[:ROWS], [SHORT, LONG] + [0] * (ROWS - 2))
     tt.state.set_blocks(BLOCKS + [[block] for block in range(5, 3 + ROWS)])
-    with recording(ttnn, wanted, "decode step") as calls:
+    with recording(ttnn, wanted, "decode step", set()) as calls:
         tt.step()
     yield from calls

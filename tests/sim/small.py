@@ -18,7 +18,7 @@ CONFIG: MixtralConfig = replace(SMALL, max_seq_len=320)
 
 
 def model_of(
-    mesh: Mesh, n_blocks: int, context: int, precision: str = "performance", pass_tokens: int = 128
+    mesh: Mesh, n_blocks: int, context: int, precision: str = "performance", pass_tokens: int = 256
 ) -> Mixtral:
     return Mixtral(weights_of(reference(CONFIG), mesh), mesh, preset(precision), n_blocks, context, pass_tokens)
 

@@ -226,6 +226,8 @@ def chunked_scaled_dot_product_attention(
             raise fail(
                 operation, f"chunk_start_idx tensor must have shape [1]. Got {chunk_start_idx_tensor.spec.shape!r}"
             )
+        if 4 * page_table_tensor.spec.shape[1] % 32:
+            raise fail(operation, "page table stick size must be a multiple of 32")
         inputs.append(chunk_start_idx_tensor)
     elif chunk_start_idx is None:
         raise fail(operation, "chunk_start_idx (int) is required for legacy chunked SDPA")

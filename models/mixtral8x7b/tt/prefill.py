@@ -108,5 +108,8 @@ class PrefillInputs:
 
 
 def continued_table_width(max_context: int) -> int:
-    """Blocks in the page table of a continuation, in which attention also looks up rows behind the piece."""
-    return blocks_for(max_context) + LARGEST_PASS // KV_BLOCK
+    """Blocks in the page table of a continuation, in which attention also looks up rows behind the piece.
+
+    The operation wants rows of whole 32 bytes.
+    """
+    return -(-blocks_for(max_context) // 8) * 8 + LARGEST_PASS // KV_BLOCK

@@ -26,7 +26,7 @@ POSITIONS = 8  # of 32 stories
 
 @pytest.fixture(scope="module")
 def model(repacked: Path, mesh: Mesh) -> Mixtral:
-    return Mixtral(CheckpointWeights(RepackedCheckpoint(repacked), mesh, None), mesh, PERFORMANCE, 32, 256, 128)
+    return Mixtral(CheckpointWeights(RepackedCheckpoint(repacked), mesh, None), mesh, PERFORMANCE, 32, 256, 256)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -53,7 +53,7 @@ def test_answers_are_right(model: Mixtral, repacked: Path, record_property: Call
         assert answer.endswith(f" is {city}.")
 
 
-@pytest.mark.parametrize("pass_tokens", [128, 512])
+@pytest.mark.parametrize("pass_tokens", [256, 512])
 def test_prefill(
     pass_tokens: int, mesh: Mesh, repacked: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -97,11 +97,11 @@ def test_64_steps(mesh: Mesh, record_property: Callable[[str, object], None]) ->
 
 
 def test_prefill_at_every_edge(mesh: Mesh, record_property: Callable[[str, object], None]) -> None:
-    """200 s: a small model, lengths around tiles, blocks and passes, in passes of 128 and of 256 with their chunks."""
+    """200 s: a small model, lengths around tiles, blocks and passes, in passes of 256 and of 512, cut at their ends."""
     prompts = prompts_of([31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 300])
     n_blocks = sum(len(prompt.blocks) for prompt in prompts)
     whole = reference(CONFIG)
-    for pass_tokens in (128, 256):
+    for pass_tokens in (256, 512):
         ours = prefill(model_of(mesh, n_blocks, context=320, pass_tokens=pass_tokens), prompts)
         compared = []
         for prompt in prompts:
