@@ -8,7 +8,7 @@ import pytest
 import torch
 import ttnn
 
-from models.mixtral8x7b.packing import MOST_PIECES, START_UNIT
+from models.mixtral8x7b.packing import LARGEST_PASS, MOST_PIECES, START_UNIT
 from models.mixtral8x7b.paging import KV_BLOCK, Prompt
 from models.mixtral8x7b.tt.attention import ROWS_AT_ONCE, _sdpa_program
 from models.mixtral8x7b.tt.expert import Expert
@@ -168,10 +168,10 @@ def weights_like(kind: str, size: int) -> torch.Tensor:
     return (values * chosen[kind]).bfloat16().view(1, 1, size, 1)
 
 
-@pytest.mark.parametrize("size", [256, 512])
+@pytest.mark.parametrize("size", [256, 512, LARGEST_PASS])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_list_has_every_row_once(mesh: Mesh, kind: str, size: int) -> None:
-    """1 s each: counted, scattered with places beyond the end left out, to the number."""
+    """1 s each: counted to the number up to all rows, scattered with places beyond the end left out."""
     lister = RowLister(size, mesh, PERFORMANCE.router)
     weights = weights_like(kind, size)
     rows = lister.list_rows(mesh.put(weights, ttnn.bfloat16, ttnn.TILE_LAYOUT))

@@ -33,10 +33,10 @@ def activate(values: Values, activations: Sequence[UnaryOpType]) -> Values:
 
 
 def _activated(values: Values, dtype: DataType, activations: Sequence[UnaryOpType]) -> Values:
-    """An operand after its activations: it goes through a buffer of its dtype, block floats through bfloat16."""
+    """An operand after its activations: it goes through a buffer of its dtype."""
     if not activations or is_exact():
         return activate(values, activations)
-    return packed(activate(values, activations), DataType.BFLOAT16 if dtype in BLOCK_FLOATS else dtype)
+    return packed(activate(values, activations), dtype)
 
 
 def broadcast_shape(operation: str, a: Shape, b: Shape) -> Shape:
