@@ -178,7 +178,11 @@ def with_one_twice(t: Tensors) -> Tensors:
 
 
 def twice(t: Tensors) -> Tensors:
-    return behind("teacher.")(t) | behind("student.")(t)
+    return behind("teacher.")(t) | {f"student.{key}": value.clone() for key, value in t.items()}
+
+
+def without_head(t: Tensors) -> Tensors:
+    return {key: value for key, value in t.items() if key != "lm_head.weight"}
 
 
 def without_a_layer(t: Tensors) -> Tensors:
@@ -228,5 +232,6 @@ FORMS = [
     refused("a bias that Mixtral has not", lambda f: write(f, with_bias)),
     refused("a key with and without a wrapper's prefix", lambda f: write(f, with_one_twice)),
     refused("two models in one file", lambda f: write(f, twice)),
+    refused("no lm_head.weight where the embeddings are not tied", lambda f: write(f, without_head)),
     refused("a layer gone", lambda f: write(f, without_a_layer)),
 ]
