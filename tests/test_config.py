@@ -57,6 +57,8 @@ def test_routing_survives_the_round_trip() -> None:
         ({"n_kv_heads": 5}, r"n_heads is 32; expected a multiple of n_kv_heads \(5\)"),
         ({"head_dim": 127}, "head_dim is 127; expected an even number"),
         ({"norm_eps": float("inf")}, "norm_eps is inf"),
+        ({"rope_theta": 1.0}, "rope_theta is 1.0; expected a number above 1"),
+        ({"n_shared_experts": 0}, "n_shared_experts is 0, which is not known here"),
         ({"norm_eps": "small"}, "norm_eps is 'small'; expected a number above 0"),
         ({"moe": 8}, "moe is 8; expected an object"),
         ({"moe": {"num_experts": 8}}, "moe.num_experts_per_tok is missing"),
@@ -175,6 +177,10 @@ def test_published_configurations_are_read(changes: dict, fields: dict) -> None:
     assert MixtralConfig.from_params(json.loads(json.dumps(config.to_params()))) == config
 
 
+def test_without_a_number_of_kv_heads_every_query_head_has_one() -> None:
+    assert MixtralConfig.from_hf(BASE | {"num_key_value_heads": None}).n_kv_heads == 32
+
+
 def test_every_default_of_transformers_is_understood() -> None:
     from transformers import MixtralConfig as HFConfig
 
@@ -194,6 +200,10 @@ def test_where_the_table_of_a_scaled_embedding_ends_the_model_ends() -> None:
     config = MixtralConfig.from_hf(BASE | {"rope_parameters": rope | {"original_max_position_embeddings": 4096}})
     assert config.max_seq_len == 4096
     assert config.rotary_magnitude == pytest.approx((1 + 3 / 12) ** 0.5)  # stretched 8 times: log 8 / log 4096
+    of_its_first_name = rope | {"rope_type": "su", "original_max_position_embeddings": 4096}
+    assert MixtralConfig.from_hf(BASE | {"rope_parameters": of_its_first_name}) == config
+    dynamic = {"rope_type": "dynamic", "factor": 4.0, "original_max_position_embeddings": 4096}
+    assert MixtralConfig.from_hf(BASE | {"rope_parameters": dynamic}).max_seq_len == 4096
     with pytest.raises(ConfigError, match="a context of 4097 tokens is too long"):
         config.check_context(4097)
     with pytest.raises(ConfigError, match="short_factor has 64 numbers; expected one for each of the 8 pairs"):
@@ -212,6 +222,10 @@ def test_where_the_table_of_a_scaled_embedding_ends_the_model_ends() -> None:
         (
             {"type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1},
             r"low_freq_factor is 4; expected less than high_freq_factor \(1\)",
+        ),
+        (
+            {"type": "llama3", "factor": 8, "low_freq_factor": 2, "high_freq_factor": 2},
+            r"low_freq_factor is 2; expected less than high_freq_factor \(2\)",
         ),
         ("linear", "rope_scaling is 'linear'; expected an object"),
         ({"type": "linear", "rope_type": "yarn"}, "has the types linear and yarn; expected one"),

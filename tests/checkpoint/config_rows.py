@@ -60,6 +60,7 @@ CONFIGURATIONS = [
     scaled("llama3 rotary scaling", "llama3", **LLAMA3),
     Row("yarn rotary scaling", old_rope(type="yarn", **YARN), rope("yarn", **YARN)),
     scaled("yarn with every option", "yarn", **YARN, **YARN_OPTIONS),
+    scaled("yarn whose two bounds are one", "yarn", **YARN, beta_fast=4, beta_slow=4, truncate=False),
     scaled("dynamic rotary scaling, up to max_position_embeddings", "dynamic", factor=4.0),
     scaled("longrope, up to original_max_position_embeddings", "longrope", **LONGROPE),
     Row("rope_scaling of the type default", old_rope(type="default")),

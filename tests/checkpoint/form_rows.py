@@ -173,6 +173,18 @@ def with_bias(t: Tensors) -> Tensors:
     return t | {"model.layers.0.self_attn.q_proj.bias": torch.ones(64)}
 
 
+def with_one_twice(t: Tensors) -> Tensors:
+    return behind("module.")(t) | {"model.norm.weight": torch.ones(32)}
+
+
+def twice(t: Tensors) -> Tensors:
+    return behind("teacher.")(t) | {f"student.{key}": value.clone() for key, value in t.items()}
+
+
+def without_head(t: Tensors) -> Tensors:
+    return {key: value for key, value in t.items() if key != "lm_head.weight"}
+
+
 def without_a_layer(t: Tensors) -> Tensors:
     return {key: value for key, value in t.items() if "layers.1." not in key}
 
@@ -218,5 +230,8 @@ FORMS = [
     refused("numbers that overflowed when they were saved", lambda f: write(f, not_finite)),
     refused("a dictionary within a dictionary", nested),
     refused("a bias that Mixtral has not", lambda f: write(f, with_bias)),
+    refused("a key with and without a wrapper's prefix", lambda f: write(f, with_one_twice)),
+    refused("two models in one file", lambda f: write(f, twice)),
+    refused("no lm_head.weight where the embeddings are not tied", lambda f: write(f, without_head)),
     refused("a layer gone", lambda f: write(f, without_a_layer)),
 ]

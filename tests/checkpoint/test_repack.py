@@ -80,6 +80,11 @@ def test_the_index_says_which_files_count(model, tmp_path: Path) -> None:
     (tmp_path / "hf" / "model.safetensors.index.json").write_text("[]")
     with pytest.raises(CheckpointError, match="index.json holds a list; expected an object"):
         repack(tmp_path / "hf", tmp_path / "out")
+    for outside in ("../elsewhere.safetensors", ".hidden.safetensors"):
+        index = {"weight_map": {"lm_head.weight": outside}}
+        (tmp_path / "hf" / "model.safetensors.index.json").write_text(json.dumps(index))
+        with pytest.raises(CheckpointError, match="has no weight_map; expected it to name the file of every key"):
+            repack(tmp_path / "hf", tmp_path / "out")
 
 
 def test_same_input_same_bytes_and_a_second_run_changes_nothing(source: Path, tmp_path: Path) -> None:

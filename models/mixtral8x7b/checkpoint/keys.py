@@ -42,7 +42,7 @@ def understood(keys: Collection[str], config: MixtralConfig, where: str) -> Name
     for pattern, kind in _INSTEAD:
         if found := next(filter(pattern.fullmatch, sorted(keys)), None):
             raise CheckpointError(f"{where} {_SENTENCES[kind].format(key=found)}")
-    stored_as = _without_prefix([key for key in keys if not _BUFFERS.fullmatch(key)])
+    stored_as = _without_prefix([key for key in keys if not _BUFFERS.fullmatch(key)], where)
     form = _form_of(stored_as)
     expected = source_shapes(config, form)
     head, embedding = _head_and_embedding(form)
@@ -63,19 +63,28 @@ def check_keys(found: Iterable[str], expected: Iterable[str], where: str) -> Non
             )
 
 
-def _without_prefix(keys: list[str]) -> dict[str, str]:
+def _without_prefix(keys: list[str], where: str) -> dict[str, str]:
     """By the name behind what wrappers put before all names (`base_model.model.`, `module.`), the key as it stands.
 
     A bare model, saved without its head, lacks the `model.` of Hugging Face's names.
     """
     for embedding, put_before in _EMBEDDINGS.items():
         prefixes = [key.removesuffix(embedding) for key in keys if key == embedding or key.endswith(f".{embedding}")]
-        if len(prefixes) != 1:
+        if not prefixes:
             continue
+        if len(prefixes) > 1:
+            shown = listed(prefix or "no prefix" for prefix in prefixes)
+            raise CheckpointError(f"{where} holds {len(prefixes)} models ({shown}); expected one: keep the keys of one")
         names = {key: key.removeprefix(prefixes[0]) for key in keys}
-        stored_as = {name if name == "lm_head.weight" else put_before + name: key for key, name in names.items()}
-        if len(stored_as) == len(keys):
-            return stored_as
+        stored_as: dict[str, str] = {}
+        for key, name in names.items():
+            named = name if name == "lm_head.weight" else put_before + name
+            if named in stored_as:
+                raise CheckpointError(
+                    f"{where} holds {stored_as[named]} and {key}; expected one of them: remove the other"
+                )
+            stored_as[named] = key
+        return stored_as
     return {key: key for key in keys}
 
 
