@@ -33,12 +33,12 @@ def prompts_of(lengths: list[int], first_block: int = 0) -> list[Prompt]:
     ]
 
 
-def decode(model: Mixtral, prompts: list[Prompt], tokens: list[int]) -> torch.Tensor:
-    """Logits of one more token of each prompt, [users, vocab_size]; the other rows have no user."""
-    unused = ROWS - len(prompts)
-    model.state.set_rows([*tokens, *[0] * unused], [*(len(p.ids) for p in prompts), *[NO_USER] * unused])
-    model.state.set_blocks([*(list(p.blocks) for p in prompts), *[[]] * unused])
-    return model.read_logits(model.decode_logits())[: len(prompts)]
+def decode(model: Mixtral, positions: list[int], blocks: list[list[int]], tokens: list[int]) -> torch.Tensor:
+    """Logits of one more token of each user, [users, vocab_size]; the other rows have no user."""
+    unused = ROWS - len(tokens)
+    model.state.set_rows([*tokens, *[0] * unused], [*positions, *[NO_USER] * unused])
+    model.state.set_blocks([*blocks, *[[]] * unused])
+    return model.read_logits(model.decode_logits())[: len(tokens)]
 
 
 def prefill(model: Mixtral, prompts: list[Prompt]) -> torch.Tensor:

@@ -4,7 +4,6 @@ import pytest
 import torch
 import ttnn
 
-from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.sampling import GREEDY, SamplingParams
 from models.mixtral8x7b.tt.decode_state import table_width
 from models.mixtral8x7b.tt.kv_cache import KVCache
@@ -20,11 +19,12 @@ pytestmark = pytest.mark.timeout(0)  # cold kernels take minutes
 EDGES = [0, 1, 30, 31, 32, 33, 62, 63, 64, 65, 126, 127, 128, 129, 191, 192, 193, 254, 255, 256, 257, 318, 319]
 VOCABULARY = 1024  # wide enough that top-k is shared out over cores
 SDPA_PCC = 0.9995
-NEWCOMER = Prompt(2, [], [1])  # decodes its first token in a block that nothing was ever written to
+NEWCOMERS_BLOCK = 1  # of the user whose first token is decoded: nothing was ever written to it
+TOKENS = [3, 7, 11]  # that are decoded
 
 
 def run(mesh: Mesh) -> torch.Tensor:
-    """A small model from nothing: two prompts prefilled, one of them in chunks, then a step of these and of a newcomer.
+    """A small model from nothing: two prompts prefilled in one pass, then a step of these and of a newcomer.
 
     [2, 3 users, vocab]; of the newcomer both are its first token's. Block 0, at which the page table points where a
     user has no block, is nobody's.
@@ -32,7 +32,8 @@ def run(mesh: Mesh) -> torch.Tensor:
     prompts = prompts_of([45, 140], first_block=2)
     model = model_of(mesh, n_blocks=6, context=256)
     first = prefill(model, prompts)
-    after = decode(model, [*prompts, NEWCOMER], [3, 7, 11])
+    positions = [*(len(prompt.ids) for prompt in prompts), 0]
+    after = decode(model, positions, [*(list(prompt.blocks) for prompt in prompts), [NEWCOMERS_BLOCK]], TOKENS)
     return torch.stack((torch.cat((first, after[2:])), after))
 
 
@@ -58,8 +59,9 @@ def test_a_program_repeats_after_others(mesh: Mesh, clean: torch.Tensor) -> None
 @pytest.mark.router_and_sampler
 def test_the_logits_are_the_references(mesh: Mesh, clean: torch.Tensor) -> None:
     model = reference(CONFIG)
-    for user, (prompt, token) in enumerate(zip([*prompts_of([45, 140]), NEWCOMER], [3, 7, 11], strict=True)):
-        expected = model(torch.tensor([[*prompt.ids, token]]))[0, -2:]
+    begun = [*(prompt.ids for prompt in prompts_of([45, 140])), []]
+    for user, (ids, token) in enumerate(zip(begun, TOKENS, strict=True)):
+        expected = model(torch.tensor([[*ids, token]]))[0, -2:]
         assert pcc(clean[:, user], expected.expand(2, -1)) > 0.999
 
 
