@@ -11,6 +11,7 @@ import pytest
 import torch
 import ttnn
 
+from models.mixtral8x7b.checkpoint import cache_folder
 from models.mixtral8x7b.checkpoint.cache_folder import INDEX, CacheFolder
 from models.mixtral8x7b.checkpoint.cached import CachedCheckpoint
 from models.mixtral8x7b.checkpoint.repack import repack
@@ -105,6 +106,18 @@ def test_no_single_flipped_bit_is_silent(cache: Path, copy: Path) -> None:
         flip(file, bit)
     assert in_index > 0
     assert contents(copy) == contents(cache)
+
+
+def test_a_part_is_compared_whole_in_however_many_reads(copy: Path, monkeypatch) -> None:
+    monkeypatch.setattr(cache_folder, "READ_BYTES", 1000)
+    folder = CacheFolder(copy)
+    assert {name: folder.problem(name) for name in folder.files} == dict.fromkeys(folder.files, "")
+    name, entry = max(folder.files.items(), key=lambda item: item[1].part_stride)
+    assert entry.part_stride > 3000
+    for byte in (entry.header_bytes, entry.header_bytes + 1500, entry.header_bytes + entry.part_stride - 1):
+        flip(copy / name, 8 * byte)
+        assert folder.problem(name).startswith("is damaged in part 0")
+        flip(copy / name, 8 * byte)
 
 
 def test_a_cache_of_something_else_is_never_used(
