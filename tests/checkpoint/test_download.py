@@ -346,3 +346,15 @@ def test_the_other_form_is_fetched_where_the_first_is_not_whole(
     assert SHARDS[0] not in hub.asked("GET")
     repack(tmp_path / "weights", tmp_path / "out")
     assert RepackedCheckpoint(tmp_path / "out").config.max_seq_len == 512
+
+
+def test_the_longest_context_comes_along_with_mistrals_form(forms, hub: Hub, script: Script, tmp_path: Path) -> None:
+    """Its own configuration has none."""
+    params = json.loads(forms["consolidated"]["params.json"])
+    del params["max_seq_len"]
+    config = json.loads(forms["hf"]["config.json"]) | {"max_position_embeddings": 640}
+    configurations = {"params.json": json.dumps(params).encode(), "config.json": json.dumps(config).encode()}
+    hub.add(REPO, forms["consolidated"] | configurations)
+    succeeded(script(REPO, "weights"))
+    repack(tmp_path / "weights", tmp_path / "out")
+    assert RepackedCheckpoint(tmp_path / "out").config.max_seq_len == 640
