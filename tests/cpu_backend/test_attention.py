@@ -206,8 +206,10 @@ def test_prefill_attention(length: int) -> None:
                 torch.testing.assert_close(get(joined)[batch, 0, row], expected.flatten(), rtol=1e-4, atol=1e-5)
 
 
-def test_chunked_attention_against_plain_attention() -> None:
+@pytest.mark.parametrize("rows_at_once", [512, 12])
+def test_chunked_attention_against_plain_attention(rows_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two users' chunks of positions 64 to 95, the earlier tokens in blocks in any order."""
+    monkeypatch.setattr("ttnn_cpu.ops.sdpa._QUERY_BLOCK", rows_at_once)
     mesh = open_mesh()
     start, chunk, heads, kv_heads = 64, 32, 4, 2
     table = torch.tensor([[5, 0, 3], [2, 4, 1]])
