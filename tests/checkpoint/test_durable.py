@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from models.mixtral8x7b.durable import (
+    SPARE_BYTES,
     BusyError,
     DiskFullError,
     check_free_space,
     exclusive,
     no_temporaries,
+    shared,
     write_durably,
     write_text_durably,
 )
@@ -53,6 +55,21 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     assert done.is_set()
 
 
+def test_many_read_at_once(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def second() -> None:
+        with shared(tmp_path):
+            done.set()
+
+    reading = threading.Thread(target=second)
+    with shared(tmp_path):
+        reading.start()
+        both = done.wait(10)
+    reading.join()
+    assert both
+
+
 def test_a_new_folder_goes_if_nothing_came_into_it_and_an_old_one_stays(tmp_path: Path) -> None:
     with exclusive(tmp_path / "new"):
         pass
@@ -70,6 +87,9 @@ def test_temporary_files_go_before_and_after(tmp_path: Path) -> None:
         assert sorted(contents(tmp_path)) == [".tmpkept", "kept"]
         (tmp_path / "b.tmp").write_text("")
     assert sorted(contents(tmp_path)) == [".tmpkept", "kept"]
+    (tmp_path / "folder.tmp").mkdir()
+    with no_temporaries(tmp_path):
+        assert (tmp_path / "folder.tmp").is_dir(), "somebody else's"
 
 
 def test_room_is_counted_where_the_folder_will_be(tmp_path: Path) -> None:
@@ -92,3 +112,7 @@ def test_on_a_small_disk_both_sizes_and_the_reserve_are_said(tmp_path: Path, mon
     sentence = "needs 40.0 kB with 67.1 MB left free beside it, and its disk has 3.0 MB free; make room or"
     with pytest.raises(DiskFullError, match=sentence):
         check_free_space(tmp_path, 40_000)
+    Usage.free = SPARE_BYTES + 40_000
+    check_free_space(tmp_path, 40_000)
+    with pytest.raises(DiskFullError):
+        check_free_space(tmp_path, 40_001)

@@ -139,6 +139,13 @@ def test_a_key_in_two_files_is_refused(source: Path, tmp_path: Path) -> None:
         repack(source, tmp_path / "out")
 
 
+@pytest.mark.parametrize("number", ["inf", "-inf"])
+def test_one_number_that_overflowed_is_found(number: str, source: Path, tmp_path: Path) -> None:
+    rewrite(source, lambda tensors: tensors["layers.0.attention.wv.weight"][3].__setitem__(9, float(number)))
+    with pytest.raises(CheckpointError, match="layers.0.attention.wv.weight holds NaN or infinite numbers"):
+        repack(source, tmp_path / "out")
+
+
 def test_numbers_that_are_not_finite_are_named_and_whole_files_stay(source: Path, tmp_path: Path) -> None:
     good = contents(source)
     rewrite(source, set_nan)

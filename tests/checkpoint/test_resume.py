@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.mixtral8x7b.checkpoint.repack import repack
+from models.mixtral8x7b.checkpoint.repack_journal import Entries, Journal
 from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.checkpoint.source import SourceCheckpoint
 from models.mixtral8x7b.checkpoint.unmapped_files import in_safetensors
@@ -149,6 +150,36 @@ def test_a_source_file_fetched_again_makes_it_start_over(tmp_path: Path, monkeyp
     repack(tmp_path / "source", tmp_path / "whole")
     assert contents(out) == contents(tmp_path / "whole")
     assert RepackedCheckpoint(out).wrong_files() == {}
+
+
+def test_a_file_is_on_disk_before_it_is_in_the_journal_and_in_the_journal_before_it_has_its_name(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """So that nothing is lost whenever the power goes."""
+    from models.mixtral8x7b.checkpoint import repack as module
+
+    seen: list[tuple[str, str]] = []
+    sync, add, give_name = module.sync, Journal.add, module.give_name
+
+    def synced(path: Path) -> None:
+        sync(path)
+        seen.append(("synced", path.name.removesuffix(".tmp")))
+
+    def added(journal: Journal, entries: Entries) -> None:
+        seen.extend(("in the journal", name) for name in {entry["file"] for entry in entries.values()})
+        add(journal, entries)
+
+    def named(file: Path) -> None:
+        give_name(file)
+        seen.append(("named", file.name))
+
+    monkeypatch.setattr(module, "sync", synced)
+    monkeypatch.setattr(Journal, "add", added)
+    monkeypatch.setattr(module, "give_name", named)
+    write_per_expert(random_model(small_config()), tmp_path / "source")
+    repack(tmp_path / "source", tmp_path / "out")
+    files = ("globals.safetensors", "layers.00.safetensors", "layers.01.safetensors")
+    assert seen == [(what, file) for file in files for what in ("synced", "in the journal", "named")]
 
 
 def test_on_a_finished_folder_it_writes_what_is_gone_and_nothing_else(large: Path, tmp_path: Path) -> None:

@@ -92,6 +92,10 @@ def test_views_and_many_blocks_give_the_same_bytes(dtype: DType) -> None:
     """More tiles than a thread takes at once, both ways of storing them, slices, and the float32 path."""
     source = torch.randn(5 * 32, 130 * 32 + 7, generator=torch.Generator().manual_seed(1)).bfloat16()
     whole = pack(source, dtype, TILE)
+    rounded = on_host(source.float(), DataType[dtype.name])
+    assert same_bits(unpack(whole, source.shape, dtype, TILE), rounded)
+    long = rounded.T.contiguous()
+    assert torch.equal(unpack(pack(long, DType.FLOAT32, TILE), long.shape, DType.FLOAT32, TILE), long)
     assert torch.equal(whole, pack(source.T.contiguous().T, dtype, TILE))
     assert torch.equal(whole, pack(source.float(), dtype, TILE))
     wide = torch.zeros(source.shape[0], 2, source.shape[1] + 3, dtype=torch.bfloat16)
