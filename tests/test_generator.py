@@ -138,14 +138,14 @@ def test_seeds_that_differ_in_any_bit_draw_other_tokens() -> None:
     assert len({tuple(tokens) for tokens in drawn}) == len(seeds)
 
 
-def test_a_seeded_user_repeats_without_a_prefill() -> None:
-    with open_mesh(1) as mesh:
-        generator = Generator(build(mesh), trace=False)
-        first, again = (
-            answers(list(generator.generate(prompts_of(3), 8, SamplingParams(1.0, seed=3), prefill=0)))
-            for _ in range(2)
-        )
-    assert first == again
+def test_a_seeded_user_repeats_in_any_row_and_however_its_prompt_is_fed() -> None:
+    """A token's random number is that of the seed and of the token's index in the answer, not of a step."""
+    prompts, params = prompts_of(9, 5), SamplingParams(1.0, seed=3)
+    with exact_model(1) as model:
+        generator = Generator(model, trace=False)
+        alone = answers(list(generator.generate(prompts[1:], 8, params)))
+        runs = [answers(list(generator.generate(prompts, 8, [GREEDY, params], prefill=n)))[1:] for n in (None, 4, 0)]
+    assert runs == [alone] * 3
 
 
 def test_the_second_draw_of_a_seed_uses_other_random_numbers_than_the_first() -> None:

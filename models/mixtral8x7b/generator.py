@@ -19,16 +19,13 @@ from models.mixtral8x7b.tt.layouts import DECODE_ROWS
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.traced_step import TracedStep
 
-# The streams of random numbers of one seed: a user's first token, drawn after a prefill pass, is not drawn with the
-# numbers that decode draws with.
-FIRST_TOKEN, LATER_TOKENS = 0, 1
-
 
 @dataclass
 class _Row:
     """A user in the decode program."""
 
     prompt: Sequence[int]
+    sampling: SamplingParams
     blocks: list[int]
     position: int = 0  # of the next token to be fed
     generated: list[int] = field(default_factory=list)
@@ -78,7 +75,8 @@ class Generator:
         self._is_busy = True
         try:
             for user, ids in enumerate(request.prompts):
-                rows[user] = _Row(ids, self._allocator.allocate(len(ids) + request.max_new_tokens))
+                blocks = self._allocator.allocate(len(ids) + request.max_new_tokens)
+                rows[user] = _Row(ids, request.sampling[user], blocks)
             yield from self._run(rows, request)
         finally:
             self._is_busy = False
@@ -90,8 +88,6 @@ class Generator:
 
     def _run(self, rows: dict[int, _Row], request: Request) -> Iterator[list[int | None]]:
         n_users = len(request.prompts)
-        by_row = request.sampling + [GREEDY] * (DECODE_ROWS - n_users)
-        self._model.sampler.set(by_row)
 
         def take(user: int, token: int) -> int:
             """Gives a user its new token, and the user's row back if that was the last."""
@@ -100,10 +96,10 @@ class Generator:
                 self._allocator.release(rows.pop(user).blocks)
             return token
 
-        first = self._prefill(rows, by_row, request.prefill)
+        self._write_rows(rows)
+        first = self._prefill(rows, request.prefill)
         if first:
             yield [take(user, first[user]) if user in first else None for user in range(n_users)]
-        self._model.sampler.seed([row.seed for row in by_row], LATER_TOKENS)
         self._write_rows(rows)
         while rows:
             self._step()
@@ -115,13 +111,11 @@ class Generator:
             if fed or len(rows) < n_rows:
                 self._write_rows(rows)
 
-    def _prefill(self, rows: dict[int, _Row], params: list[SamplingParams], limit: int | None) -> dict[int, int]:
+    def _prefill(self, rows: dict[int, _Row], limit: int | None) -> dict[int, int]:
         """Fills the cache; returns the first new token of every user whose whole prompt was prefilled."""
         prompts = [Prompt(user, row.prompt[:limit], row.blocks) for user, row in rows.items() if limit != 0]
         first = {}
         for group in self._model.passes(prompts):
-            # every pass starts the random numbers anew: a user's do not depend on which passes came before
-            self._model.sampler.seed([row.seed for row in params], FIRST_TOKEN)
             tokens = self._model.sample(self._model.prefill_pass(group))
             for piece in group.pieces:
                 row = rows[piece.prompt.row]
@@ -133,7 +127,10 @@ class Generator:
     def _write_rows(self, rows: dict[int, _Row]) -> None:
         tokens, positions = [0] * DECODE_ROWS, [NO_USER] * DECODE_ROWS
         blocks: list[list[int]] = [[]] * DECODE_ROWS
+        sampling, indices = [GREEDY] * DECODE_ROWS, [0] * DECODE_ROWS
         for user, row in rows.items():
             tokens[user], positions[user], blocks[user] = row.next_token, row.position, row.blocks
+            sampling[user], indices[user] = row.sampling, len(row.generated)
         self._model.state.set_rows(tokens, positions)
         self._model.state.set_blocks(blocks)
+        self._model.sampler.set(sampling, indices)

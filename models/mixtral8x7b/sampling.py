@@ -70,16 +70,16 @@ def _whole(name: str, value: object) -> int:
 
 
 GREEDY = SamplingParams()
-SEED_BITS = 31  # of the seeds that ttnn takes: 2^32 - 1 means "do not seed"
+SEED_BITS = 30  # of the seeds that the chips get, so that a seed plus the index of a token is no more than 2^31 - 1
 
 
-def mixed_seed(seed: int, stream: int) -> int:
-    """The seed that the chips get, 0 to 2^31 - 1, for a whole number >= 0 of any size; every bit of it counts.
+def mixed_seed(seed: int) -> int:
+    """The number of a request's seed, a whole number >= 0 of any size: 0 to 2^30 - 1; every bit of the seed counts.
 
-    Another stream of the same seed is other random numbers. There are fewer seeds of chips than of users: two of these
-    draw alike with probability 2^-31.
+    Token i is drawn with the random number of mixed_seed(seed) + i, so the answers of two seeds share random numbers,
+    at other tokens, with a probability of 2^-30 for each pair of their tokens.
     """
-    digest = hashlib.sha256(f"{seed:x} {stream}".encode()).digest()
+    digest = hashlib.sha256(f"{seed:x}".encode()).digest()
     return int.from_bytes(digest, "big") >> (8 * len(digest) - SEED_BITS)
 
 

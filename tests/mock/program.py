@@ -75,7 +75,6 @@ def set_rows(model: Any, section: Section, occupancy: int, position: int = 5) ->
     per_user = blocks_for(section.context)
     used = [list(range(row * per_user, (row + 1) * per_user)) for row in range(min(occupancy, section.n_users))]
     model.sampler.set([GREEDY] * ROWS)
-    model.sampler.seed([0] * ROWS)
     model.state.set_rows([1] * ROWS, [position] * occupancy + [NO_USER] * (ROWS - occupancy))
     model.state.set_blocks(used + [[]] * (ROWS - len(used)))
 

@@ -44,7 +44,6 @@ def record_model(
 
     tt = Mixtral(weights_of(model, mesh), mesh, precision(preset), 3 + ROWS, CONTEXT, PASS_TOKENS)
     tt.sampler.set([GREEDY] * ROWS)
-    tt.sampler.seed([0] * ROWS)
     ids = random_ids(model.config, LONG, seed=5).tolist()
     tt.prefill([Prompt(1, ids[:START], BLOCKS[1])])
     together = [Prompt(0, ids[:SHORT], BLOCKS[0]), Prompt(1, ids, BLOCKS[1], START)]

@@ -38,7 +38,6 @@ with open_mesh({0}) as mesh:
     mesh.read_replicated(ttnn.softmax(best, dim=-1, compute_kernel_config=HIFI3_FP32, numeric_stable=True))
     sampler, ids = Sampler(1024, mesh), mesh.put(torch.zeros(1, 1, 1, 32, dtype=torch.int32), ttnn.uint32)
     sampler.set([GREEDY] * 32)
-    sampler.seed([0] * 32)
     logits = torch.randn(1, 1, 32, 1024 // mesh.n_devices)
     sampler.forward(mesh.put(logits, ttnn.bfloat16, ttnn.TILE_LAYOUT, memory_config=ttnn.L1_MEMORY_CONFIG), ids)
     mesh.read_replicated(ids)

@@ -1,5 +1,7 @@
 """What could go wrong on a chip and cannot on the CPU backend. Each test states its seconds, kernels cached."""
 
+from functools import partial
+
 import pytest
 import torch
 import ttnn
@@ -160,34 +162,35 @@ def test_greedy_ids_are_the_argmax(mesh: Mesh) -> None:
     sampler = Sampler(VOCABULARY, mesh)
     logits = torch.randn(ROWS, VOCABULARY, generator=torch.Generator().manual_seed(4)).round().bfloat16()
     sampler.set([GREEDY] * ROWS)
-    sampler.seed([0] * ROWS)
     assert draws(mesh, sampler, logits, 1) == [logits.float().argmax(-1).tolist()]
 
 
 @pytest.mark.router_and_sampler
 def test_seeds_decide_the_draws(mesh: Mesh) -> None:
-    """2 s: the same seed draws the same in a row, another seed differs, nothing outside of top-k is ever drawn."""
+    """2 s: the same seed and index of a token draw the same, others differ, nothing outside of top-k is ever drawn."""
     sampler = Sampler(VOCABULARY, mesh)
     logits = torch.randn(1, VOCABULARY, generator=torch.Generator().manual_seed(6)).expand(ROWS, -1).bfloat16()
-    sampler.set([SamplingParams(temperature=2.0, top_k=16)] * ROWS)
+    of = partial(SamplingParams, 2.0, 16, 1.0)
     kept = set(logits[0].float().topk(16).indices.tolist())
-    sampler.seed([5] * ROWS)
+    sampler.set([of(5)] * ROWS)
     once = draws(mesh, sampler, logits, 4)
     assert all(len(set(step)) == 1 for step in once), "32 rows of one seed and equal logits draw alike"
-    sampler.seed([5] * ROWS)
-    assert draws(mesh, sampler, logits, 4) == once
-    sampler.seed(list(range(ROWS)))
+    assert len({step[0] for step in once}) > 1, "the index of the token counts"
+    sampler.set([of(5)] * ROWS, [2] * ROWS)
+    assert draws(mesh, sampler, logits, 2) == once[2:]
+    sampler.set([of(seed) for seed in range(ROWS)])
     others = draws(mesh, sampler, logits, 4)
     assert all(len(set(step)) > 4 for step in others)
     assert {token for step in (*once, *others) for token in step} <= kept
 
 
 def draws(mesh: Mesh, sampler: Sampler, logits: torch.Tensor, n: int) -> list[list[int]]:
-    """n draws in a row of every row's token."""
+    """n tokens of every row, one after the other."""
     ids = mesh.put(torch.zeros(1, 1, 1, ROWS, dtype=torch.int32), ttnn.uint32)
     found = []
     for _ in range(n):
         on_chips = mesh.put(logits[None, None], ttnn.bfloat16, ttnn.TILE_LAYOUT, memory_config=ttnn.L1_MEMORY_CONFIG)
         sampler.forward(on_chips, ids)
+        sampler.advance()
         found.append([int(token) for token in mesh.read_replicated(ids).flatten().tolist()])
     return found

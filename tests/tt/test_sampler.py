@@ -1,5 +1,7 @@
 """The chips' sampler draws from the distribution that `sampling.py` defines."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import ttnn
@@ -14,9 +16,11 @@ DRAWS = 60  # of 32 rows each
 
 
 def draw(mesh: Mesh, sampler: Sampler, logits: torch.Tensor) -> list[int]:
+    """Each row's next token, and the one after it is next."""
     ids = mesh.put(torch.zeros(1, 1, 1, 32, dtype=torch.int32), ttnn.uint32)
     placed = mesh.put(logits[None, None], ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.SPLIT_COLUMNS)
     sampler.forward(ttnn.to_memory_config(placed, ttnn.L1_MEMORY_CONFIG), ids)
+    sampler.advance()
     return [int(token) for token in mesh.read_replicated(ids).flatten()]
 
 
@@ -55,8 +59,7 @@ def test_frequencies(params: SamplingParams) -> None:
     counts = torch.zeros(VOCAB)
     with open_mesh(8) as mesh:
         sampler = Sampler(VOCAB, mesh)
-        sampler.set([params] * 32)
-        sampler.seed(list(range(32)))
+        sampler.set([replace(params, seed=row) for row in range(32)])
         for _ in range(DRAWS):
             for token in draw(mesh, sampler, logits):
                 counts[token] += 1
@@ -85,11 +88,10 @@ def test_no_column_is_drawn_that_is_no_token(n_columns: int, n_tokens: int, n_de
     """All tokens have logits far below the 0 of padding, and far below one another: hot draws reach all of them."""
     logits = torch.zeros(32, n_columns)
     logits[:, :n_tokens] = -50 - torch.rand(32, n_tokens, generator=torch.Generator().manual_seed(2)).bfloat16()
-    params = [GREEDY] * 8 + [SamplingParams(50.0, 32, 1.0)] * 24
+    params = [GREEDY] * 8 + [SamplingParams(50.0, 32, 1.0, seed) for seed in range(24)]
     with open_mesh(n_devices) as mesh:
         sampler = Sampler(n_columns, mesh, n_tokens)
         sampler.set(params)
-        sampler.seed(list(range(32)))
         drawn = [draw(mesh, sampler, logits) for _ in range(20)]
     assert max(map(max, drawn)) < n_tokens
     best = logits[:, :n_tokens].bfloat16().argmax(-1).tolist()
@@ -107,20 +109,37 @@ def test_nothing_is_added_where_all_columns_are_tokens(n_tokens: int | None, add
     assert [call.name for call in calls].count("add") == additions
 
 
-def test_rows_have_their_own_parameters_and_seeds() -> None:
-    params = [GREEDY, SamplingParams(1.5, 32, 1.0), SamplingParams(1.5, 32, 1.0)] + [GREEDY] * 29
+def test_a_draw_depends_on_the_seed_and_the_index_of_the_token_alone() -> None:
+    """Not on the row, nor on what the row or the others drew before."""
     logits = spread_logits()
     with open_mesh(8) as mesh:
         sampler = Sampler(VOCAB, mesh)
-        sampler.set(params)
 
-        def run(seeds: list[int]) -> list[list[int]]:
-            sampler.seed(seeds + [0] * (32 - len(seeds)))
-            return [list(row) for row in zip(*(draw(mesh, sampler, logits) for _ in range(12)), strict=True)]
+        def run(rows: dict[int, int], first: int, count: int) -> dict[int, list[int]]:
+            """Of rows with these seeds `count` tokens from index `first` on."""
+            params = [SamplingParams(1.5, seed=rows[row]) if row in rows else GREEDY for row in range(32)]
+            sampler.set(params, [first if row in rows else 0 for row in range(32)])
+            steps = [draw(mesh, sampler, logits) for _ in range(count)]
+            assert all(step[row] == int(logits[0].argmax()) for step in steps for row in range(32) if row not in rows)
+            return {row: [step[row] for step in steps] for row in rows}
 
-        first, again, other = run([1, 2, 3]), run([1, 2, 3]), run([1, 2, 4])
-    assert first == again
-    assert first[0] == [int(logits[0].argmax())] * 12
-    assert first[1] != first[2]
-    assert other[1] == first[1]
-    assert other[2] != first[2]
+        alone = run({1: 7}, 0, 12)[1]
+        others = run({0: 3, 5: 7, 31: 2**64 + 7}, 0, 12)
+        assert others[5] == alone
+        assert len({tuple(tokens) for tokens in others.values()}) == 3
+        assert run({30: 7}, 5, 7)[30] == alone[5:]
+        assert len(set(alone)) > 4
+
+
+def test_forward_leaves_the_index_where_it_is() -> None:
+    """As after a prefill pass, which draws for its own rows while the others go on."""
+    with open_mesh(1) as mesh:
+        sampler = Sampler(VOCAB, mesh)
+        sampler.set([SamplingParams(1.5, seed=row) for row in range(32)])
+        ids = mesh.put(torch.zeros(1, 1, 1, 32, dtype=torch.int32), ttnn.uint32)
+        drawn = []
+        for _ in range(2):
+            logits = mesh.put(spread_logits()[None, None], ttnn.bfloat16, ttnn.TILE_LAYOUT)
+            sampler.forward(ttnn.to_memory_config(logits, ttnn.L1_MEMORY_CONFIG), ids)
+            drawn.append(mesh.read_replicated(ids).flatten().tolist())
+        assert drawn[0] == drawn[1] == draw(mesh, sampler, spread_logits()) != draw(mesh, sampler, spread_logits())

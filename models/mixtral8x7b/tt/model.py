@@ -80,6 +80,7 @@ class Mixtral:
         """One decode step of all 32 rows, on the chips from end to end: state.tokens become the next tokens."""
         self.sampler.forward(self.decode_logits(), self.state.tokens)
         self.state.advance()
+        self.sampler.advance()
 
     def decode_logits(self) -> ttnn.Tensor:
         """Logits of state.tokens at state.positions, bf16 [1, 1, 32, vocabulary_columns] in L1, others on each chip.

@@ -1,13 +1,18 @@
 """Sampling on the chips: logits -> token ids, without the logits ever leaving.
 
 Each chip takes its 32 best candidates, all chips gather all candidates, and each draws the same token from them (the
-random numbers of a row come from the row's seed, alike on every chip). Hence top_k is at most 32.
+random number of a row comes from the row's seed, alike on every chip). Hence top_k is at most 32.
+
+The generators are seeded anew for every token, with a number of the request's seed plus the token's index: what a row
+draws depends on nothing else, not on the row, nor on who was there before. The kernel hashes what a generator gives, so
+that neighbouring seeds are unrelated draws.
 
 Columns that are no token are out of reach before candidates are taken: those that fill up the vocabulary and those that
 the tokenizer does not have by adding NEVER, those up to a power of two as -inf.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import ttnn
@@ -38,22 +43,25 @@ class Sampler:
         self._seeds = mesh.put(torch.zeros(DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
         self._row_ids = mesh.put(torch.arange(DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
 
-    def set(self, rows: list[SamplingParams]) -> None:
-        """One entry per row, 32 in all. Greedy is top_k 1, whatever the rest says."""
+    def set(self, rows: Sequence[SamplingParams], indices: Sequence[int] = (0,) * DECODE_ROWS) -> None:
+        """What each row asks for and the index of its next token, 0 the first that is drawn for it; 32 of both.
+
+        Greedy is top_k 1, whatever the rest says.
+        """
         top_k = [1 if row.temperature == 0 else row.top_k for row in rows]
         inverse = [1.0 if row.temperature == 0 else 1 / row.temperature for row in rows]
+        seeds = [mixed_seed(row.seed) + index for row, index in zip(rows, indices, strict=True)]
         self._mesh.update(self._top_k, torch.tensor(top_k, dtype=torch.int32))
         self._mesh.update(self._top_p, torch.tensor([row.top_p for row in rows]))
         self._mesh.update(self._inverse_temperature, torch.tensor(inverse))
+        self._mesh.update(self._seeds, torch.tensor(seeds, dtype=torch.int32))
 
-    def seed(self, seeds: list[int], stream: int = 0) -> None:
-        """Starts every row's random numbers anew; another stream of the same seeds gives other ones."""
-        values = torch.tensor([mixed_seed(seed, stream) for seed in seeds], dtype=torch.int32)
-        self._mesh.update(self._seeds, values)
-        ttnn.manual_seed(self._seeds, user_ids=self._row_ids)
+    def advance(self) -> None:
+        """Every row's next token has the next index, on the chips."""
+        ttnn.plus_one(self._seeds)
 
     def forward(self, logits: ttnn.Tensor, ids: ttnn.Tensor) -> None:
-        """Logits [1, 1, 32, n_columns / n] -> ids, uint32 [1, 1, 1, 32], in place. Frees logits."""
+        """Logits [1, 1, 32, n_columns / n] -> ids, uint32 [1, 1, 1, 32], in place; indices stay. Frees logits."""
         candidates = self._pad_to_power_of_two(self._only_tokens(logits))
         # Stable: of equal logits the lowest id is first; and the other kernel leaves the vector unit in a mode in which
         # `sampling` would draw its random numbers wrong.
@@ -67,6 +75,7 @@ class Sampler:
         all_tokens = self._mesh.gather_columns(tokens, ttnn.L1_MEMORY_CONFIG)
         listed = ttnn.untilize(all_tokens, use_multicore=True)
         ttnn.deallocate(all_tokens)
+        ttnn.deallocate(ttnn.manual_seed(self._seeds, user_ids=self._row_ids))
         ttnn.sampling(
             all_best,
             listed,

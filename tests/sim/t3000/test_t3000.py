@@ -67,7 +67,6 @@ def test_greedy_ids_are_the_argmax_on_every_chip(model: Mixtral, repacked: Path)
     model.state.set_blocks([[row] for row in range(ROWS)])
     model.state.set_rows([row[0] for row in texts.rows], [0] * ROWS)
     model.sampler.set([GREEDY] * ROWS)
-    model.sampler.seed([0] * ROWS)
     for position in range(1, 4):
         logits = model.decode_logits()
         kept = ttnn.clone(logits)
@@ -82,8 +81,7 @@ def test_greedy_ids_are_the_argmax_on_every_chip(model: Mixtral, repacked: Path)
 def test_sampled_ids_are_alike_on_every_chip(mesh: Mesh) -> None:
     """25 s: each chip draws for itself; 32 rows of different seeds, four draws in a row."""
     sampler, ids = Sampler(1024, mesh), mesh.put(torch.zeros(1, 1, 1, ROWS, dtype=torch.int32), ttnn.uint32)
-    sampler.set([SamplingParams(temperature=2.0, top_k=32)] * ROWS)
-    sampler.seed(list(range(ROWS)))
+    sampler.set([SamplingParams(2.0, 32, seed=row) for row in range(ROWS)])
     logits = torch.randn(1, 1, ROWS, 1024, generator=torch.Generator().manual_seed(3))
     best = logits.argmax(-1).flatten()
     for _ in range(4):
@@ -91,6 +89,7 @@ def test_sampled_ids_are_alike_on_every_chip(mesh: Mesh) -> None:
             logits, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.SPLIT_COLUMNS, memory_config=ttnn.L1_MEMORY_CONFIG
         )
         sampler.forward(on_chips, ids)
+        sampler.advance()
         first, *others = (part.flatten().int() for part in on_every_chip(ids))
         assert all(torch.equal(part, first) for part in others)
         assert (first != best).any(), "drawn, not greedy"
