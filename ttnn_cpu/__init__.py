@@ -106,7 +106,7 @@ from ttnn_cpu.ops.collectives import all_gather, all_reduce, mesh_partition, red
 from ttnn_cpu.ops.comparison import eq, ge, lt, ne
 from ttnn_cpu.ops.embedding import embedding
 from ttnn_cpu.ops.matmul import linear, matmul
-from ttnn_cpu.ops.norm import rms_norm, softmax
+from ttnn_cpu.ops.norm import rms_norm, scale_mask_softmax, softmax
 from ttnn_cpu.ops.placement import (
     interleaved_to_sharded,
     sharded_to_interleaved,
@@ -239,6 +239,7 @@ __all__ = [
     "reshape",
     "rms_norm",
     "sampling",
+    "scale_mask_softmax",
     "scatter",
     "set_fabric_config",
     "shard_tensor_to_mesh_mapper",

@@ -185,6 +185,14 @@ def test_softmax_and_sum(mesh: ttnn.MeshDevice) -> None:
     assert spec(ttnn.sum(put(mesh, x))) == ([], [32, 32], "FLOAT32", "TILE")
 
 
+def test_softmax_with_a_mask_leaves_columns_out(mesh: ttnn.MeshDevice) -> None:
+    x, mask = torch.randn(1, 1, 37, 32), torch.zeros(1, 1, 1, 32)
+    mask[..., 2:] = -1e30
+    expected = torch.cat((torch.softmax(3 * x[..., :2], -1), torch.zeros(1, 1, 37, 30)), -1)
+    found = ttnn.scale_mask_softmax(put(mesh, x), 3.0, put(mesh, mask, ttnn.bfloat16))
+    torch.testing.assert_close(get(found), expected)
+
+
 def test_topk_takes_the_lowest_index_among_equals(mesh: ttnn.MeshDevice) -> None:
     x = torch.tensor([[1.0, 3.0, 3.0, -0.0, 0.0, 3.0, -5.0, -5.0]])
     values, indices = ttnn.topk(put(mesh, x), 4, dim=-1, largest=True, sorted=True, stable=True)

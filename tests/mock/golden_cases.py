@@ -96,6 +96,8 @@ CASES = [
     *_same("rms_norm", *_SOME, epsilon=1e-5),
     *_same("rms_norm", (Input((1, 1, 33, 64)),), epsilon=1e-5, weight=_GAMMA),
     *_same("softmax", *_SOME, (Input((1, 1, 32, 2), F32),), dim=-1),
+    *_same("scale_mask_softmax", (Input((1, 1, 33, 32), F32),), scale=2.0, mask=Input((1, 1, 1, 32))),
+    Case("scale_mask_softmax", (Input((1, 1, 32, 64)),), {"mask": Input((1, 1, 1, 64), values=[0, -(1 << 30)] * 32)}),
     *_same("sum", *_SOME, (Input((1, 1, 32, 2)),), dim=-1, keepdim=True),
     *(
         Case("topk", (Input((1, 1, 33, width), F32),), {"dim": -1, "stable": True}, (k,))

@@ -82,7 +82,7 @@ def _dram_sharded(
         raise RuntimeError(f"{name}: currently only support in0 tensor height of tile height")
     if config.per_core_M != m:
         raise RuntimeError(f"{name}: M ({m}) must equal per_core_M ({config.per_core_M})")
-    _check_k_blocks(name, k, have, config.in0_block_w)
+    _check_k_blocks(name, k, have, config.in0_block_w, may_span=True)
     # ttnn lays the output on its own grid, whatever shard spec the memory config holds
     cores = row_major_cores(0, -(-n // config.per_core_N), WORMHOLE_GRID.x)
     if cores.num_cores() > WORMHOLE_GRID.x * WORMHOLE_GRID.y:
@@ -92,13 +92,17 @@ def _dram_sharded(
     return l1_sharded(_WIDTH, cores, config.per_core_M * TILE_SIZE, config.per_core_N * TILE_SIZE)
 
 
-def _check_k_blocks(name: str, k: int, have: MemoryConfig, in0_block_w: int) -> None:
+def _check_k_blocks(name: str, k: int, have: MemoryConfig, in0_block_w: int, may_span: bool = False) -> None:
+    """may_span: a block may hold the shards of several cores."""
     if k % in0_block_w:
         raise RuntimeError(f"{name}: Kt ({k}) must be divisible by in0_block_w ({in0_block_w})")
-    if have.shard_spec is not None and have.shard_spec.shape[1] // TILE_SIZE % in0_block_w:
+    if have.shard_spec is None:
+        return
+    of_core = have.shard_spec.shape[1] // TILE_SIZE
+    if of_core % in0_block_w and (in0_block_w % of_core or not may_span):
         raise RuntimeError(
-            f"{name}: shard_shape[1] ({have.shard_spec.shape[1]}) / in0_tile width ({TILE_SIZE}) must be divisible by "
-            f"in0_block_w ({in0_block_w})"
+            f"{name}: shard_shape[1] / in0_tile width ({of_core}) must be divisible by in0_block_w ({in0_block_w})"
+            + " or divide it" * may_span
         )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from ttnn_cpu.checks import check_layout, check_options, check_type, dim_of, fail, not_implemented
+from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_type, dim_of, fail, not_implemented
 from ttnn_cpu.configs import (
     LayerNormDefaultProgramConfig,
     LayerNormShardedMultiCoreProgramConfig,
     WormholeComputeKernelConfig,
 )
 from ttnn_cpu.dispatch import Values, mesh_of, run
-from ttnn_cpu.enums import BLOCK_FLOATS, FLOATS, TILE_SIZE, Layout, TensorMemoryLayout
+from ttnn_cpu.enums import BLOCK_FLOATS, FLOATS, TILE_SIZE, DataType, Layout, TensorMemoryLayout
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
@@ -122,3 +122,38 @@ def softmax(
     axis = dim_of("softmax", input_tensor, dim) + 1
     spec = tensor_spec(have.shape, have.dtype, Layout.TILE, memory_config or have.memory_config)
     return run("softmax", [input_tensor], [spec], lambda x: torch.softmax(x, axis))[0]
+
+
+def scale_mask_softmax(
+    input_tensor: Tensor,
+    scale: float | None = None,
+    mask: Tensor | None = None,
+    *,
+    memory_config: MemoryConfig | None = None,
+    is_causal_mask: bool = False,
+    compute_kernel_config: WormholeComputeKernelConfig | None = None,
+    numeric_stable: bool = True,
+) -> Tensor:
+    """softmax(x * scale + mask) along the last dimension of float tiles; the mask is one row of bf16 tiles, for all.
+
+    Always computed stably; `numeric_stable` makes no difference.
+    """
+    operation = "scale_mask_softmax"
+    check_options(operation, memory_config=memory_config, compute_kernel_config=compute_kernel_config)
+    check_type(operation, "numeric_stable", numeric_stable, bool)
+    if mask is None:
+        raise not_implemented(operation, "mask", None)
+    if is_causal_mask:
+        raise not_implemented(operation, "is_causal_mask", True)
+    mesh_of(operation, input_tensor, mask)
+    check_layout(operation, "the input", input_tensor, Layout.TILE)
+    check_layout(operation, "the mask", mask, Layout.TILE)
+    check_dtype(operation, "the mask", mask, DataType.BFLOAT16)
+    have = input_tensor.spec
+    if have.dtype not in FLOATS:
+        raise fail(operation, f"works on float dtypes, got {have.dtype.name}")
+    if mask.spec.shape != (1, 1, 1, have.shape[-1]):
+        raise not_implemented(operation, "mask shape", mask.spec.shape)
+    factor = 1.0 if scale is None else scale
+    spec = tensor_spec(have.shape, have.dtype, Layout.TILE, memory_config or have.memory_config)
+    return run(operation, [input_tensor, mask], [spec], lambda x, m: torch.softmax(x * factor + m, -1))[0]

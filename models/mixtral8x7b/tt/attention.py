@@ -38,6 +38,7 @@ class Attention:
         self._sdpa_prefill, self._sdpa_decode = precision.sdpa_prefill, precision.sdpa_decode
         self._dtype = precision.attention_weights
         self._kv_dtype = precision.kv_cache
+        self._parts = mesh.dtype_of_parts(precision.parts)
         self._head_dim = config.head_dim
         self._n_heads, self._n_kv_heads = config.n_heads // n, config.n_kv_heads // n
         self._residual = residual(config.dim)
@@ -127,7 +128,7 @@ class Attention:
             self._wo,
             program_config=self._wo_program,
             memory_config=ttnn.L1_WIDTH_SHARDED_MEMORY_CONFIG,
-            dtype=ttnn.bfloat16,
+            dtype=self._parts,
             compute_kernel_config=self._kernel,
         )
         ttnn.deallocate(heads)
@@ -141,7 +142,7 @@ class Attention:
         if own is not x_TD:
             ttnn.deallocate(x_TD)
         all_TD = self._mesh.gather_rows(own)
-        qkv = self._matmul(all_TD, self._wqkv)
+        qkv = self._matmul(all_TD, self._wqkv, ttnn.bfloat16)
         ttnn.deallocate(all_TD)
         q, k, v = ttnn.experimental.nlp_create_qkv_heads(
             qkv,
@@ -162,15 +163,15 @@ class Attention:
         for tensor in (q_HTK, k_GTK, v_GTK):
             ttnn.deallocate(tensor)
         heads_TD = self._to_weight_dtype(attended)
-        part = self._matmul(heads_TD, self._wo)
+        part = self._matmul(heads_TD, self._wo, self._parts)
         ttnn.deallocate(heads_TD)
         return self._mesh.sum_and_split_rows(part)
 
-    def _matmul(self, x: ttnn.Tensor, weight: ttnn.Tensor) -> ttnn.Tensor:
+    def _matmul(self, x: ttnn.Tensor, weight: ttnn.Tensor, dtype: ttnn.DataType) -> ttnn.Tensor:
         return ttnn.experimental.minimal_matmul(
             x,
             weight,
-            dtype=ttnn.bfloat16,
+            dtype=dtype,
             memory_config=ttnn.DRAM_MEMORY_CONFIG,
             compute_kernel_config=self._kernel,
         )

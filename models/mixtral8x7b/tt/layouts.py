@@ -15,7 +15,8 @@ ALL_CORES = GRID[0] * GRID[1]
 RESIDUAL_CORES = 32  # half the grid at most: the other half stays free for the collectives' workers
 DECODE_KEYS_AT_ONCE = 256  # keys that one core takes at a time; a larger chunk means fewer partial softmaxes to join
 TILE_BYTES = {ttnn.bfloat16: 2048, ttnn.bfloat8_b: 1088, ttnn.bfloat4_b: 576, ttnn.uint32: 4096, ttnn.int32: 4096}
-MOST_WEIGHT_BYTES = 192 * TILE_BYTES[ttnn.bfloat8_b]  # that a core reads at a time; three such blocks are in flight
+MOST_WEIGHT_BYTES = 304 * TILE_BYTES[ttnn.bfloat8_b]  # that a core reads at a time; three such blocks are in flight
+MOST_BLOCK_TILES = 8  # of rows of a weight at a time; each block of the activations goes round to all cores once
 WIDEST_HEAD_PIECE = 36864  # columns of the LM head that one matmul makes: 96 tiles from each bank, 0.6 MB of L1 as sums
 MOST_STRIP_TILES = 8  # of columns that a core makes at a time of a block of rows
 REGISTER_TILES = 4  # of float32 sums that a core holds at a time
@@ -135,12 +136,14 @@ def decode_matmul(
 ) -> ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig:
     """x [32, rows] on in_cores times a weight of this dtype over the DRAM banks -> [32, columns] on out_cores.
 
-    A core takes all of its rows at a time, or as many as its L1 has room for [w1: 4 tiles of rows, 38 of columns; the
-    LM head of one chip alone, 84 of columns: 2].
+    As many rows are taken at a time as L1 has room for: a part of what a core of x holds, or what several hold [w1: 8
+    tiles of rows, of two cores, by 38 of columns; w2: 7; the LM head of one chip alone, 84 of columns: 2].
     """
     of_core, of_bank = tiles(rows) // in_cores, tiles(-(-columns // banks))
-    most = MOST_WEIGHT_BYTES // TILE_BYTES[dtype] // of_bank
-    blocks = [size for size in range(1, min(most, of_core) + 1) if of_core % size == 0]
+    most = min(MOST_BLOCK_TILES, MOST_WEIGHT_BYTES // TILE_BYTES[dtype] // of_bank)
+    blocks = [
+        size for size in range(1, most + 1) if of_core % size == 0 or (size % of_core == 0 and tiles(rows) % size == 0)
+    ]
     return ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig(
         in0_block_w=max(blocks, default=1),
         per_core_M=1,

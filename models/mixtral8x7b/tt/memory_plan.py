@@ -76,7 +76,9 @@ class MemoryPlan:
         up = over_banks(c.dim, hidden, p.expert_weights)
         down = over_banks(hidden, c.dim, p.expert_weights)
         bf16 = ttnn.bfloat16
-        router = tiled(c.dim, experts, bf16) + tiled(1, experts, bf16) + slots * tiled(1, 1, ttnn.uint32)
+        router = (
+            tiled(c.dim, experts, bf16) + tiled(1, experts, bf16) + tiled(1, 1, bf16) + slots * tiled(1, 1, ttnn.uint32)
+        )
         norm = row_major(c.dim // TILE, 2 * TILE) if c.dim <= WIDEST_IN_ROWS else tiled(1, c.dim, bf16)
         return {
             "experts": c.n_layers * slots * (2 * up + down),

@@ -108,6 +108,10 @@ class Mesh:
 
     # ---------------------------------------------------------------- joining
 
+    def dtype_of_parts(self, wanted: ttnn.DataType) -> ttnn.DataType:
+        """Of what is summed over the chips: as wanted where it is sent, bf16 where there is one chip."""
+        return wanted if self.n_devices > 1 else ttnn.bfloat16
+
     def sum_over_devices(self, x: ttnn.Tensor, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
         """The sum of all chips' x, whole on every chip. Frees x.
 

@@ -21,6 +21,7 @@ class MoE:
     def __init__(self, weights: Weights, mesh: Mesh, precision: Precision, layer: int) -> None:
         self._mesh = mesh
         self._activations = precision.expert_activations
+        self._parts = mesh.dtype_of_parts(precision.parts)
         self._residual = residual(weights.config.dim)
         self._router = Router(weights, mesh, precision, layer)
         slots = weights.config.moe.num_experts // mesh.n_devices
@@ -30,7 +31,7 @@ class MoE:
         """Normed [1, 1, 32, D] -> [1, 1, 32, D], both whole on every chip, in L1. Frees x."""
         row_weights = self._router.forward_decode(x_BD)
         outs = (expert.forward_decode(x_BD) for expert in self._experts)
-        total = _weighted_sum(outs, row_weights, self._residual)
+        total = _weighted_sum(outs, row_weights, self._parts, self._residual)
         ttnn.deallocate(x_BD)
         return self._mesh.sum_over_devices(total, self._residual)
 
@@ -45,10 +46,11 @@ class MoE:
         all_TD = self._mesh.gather_rows(rounded)
         if lister is None:
             outs: Iterator[ttnn.Tensor] = (expert.forward_prefill(all_TD) for expert in self._experts)
-            total = _weighted_sum(outs, row_weights, ttnn.DRAM_MEMORY_CONFIG)
+            total = _weighted_sum(outs, row_weights, self._parts, ttnn.DRAM_MEMORY_CONFIG)
             ttnn.deallocate(all_TD)
         else:
-            total = _weighted_sum(self._of_own_rows(all_TD, row_weights, lister), row_weights, ttnn.DRAM_MEMORY_CONFIG)
+            outs = self._of_own_rows(all_TD, row_weights, lister)
+            total = _weighted_sum(outs, row_weights, self._parts, ttnn.DRAM_MEMORY_CONFIG)
         return self._mesh.sum_and_split_rows(total)
 
     def _of_own_rows(
@@ -72,7 +74,10 @@ class MoE:
 
 
 def _weighted_sum(
-    outs: Iterable[ttnn.Tensor], row_weights: list[ttnn.Tensor], memory_config: ttnn.MemoryConfig
+    outs: Iterable[ttnn.Tensor],
+    row_weights: list[ttnn.Tensor],
+    dtype: ttnn.DataType,
+    memory_config: ttnn.MemoryConfig,
 ) -> ttnn.Tensor:
     """The sum over a chip's experts of out [1, 1, rows, D] times weight [1, 1, rows, 1]. Frees all of them.
 
@@ -80,7 +85,7 @@ def _weighted_sum(
     """
     total: ttnn.Tensor | None = None
     for out, weight in zip(outs, row_weights, strict=True):
-        weighted = ttnn.multiply(out, weight, dtype=ttnn.bfloat16, memory_config=memory_config)
+        weighted = ttnn.multiply(out, weight, dtype=dtype, memory_config=memory_config)
         ttnn.deallocate(out)
         ttnn.deallocate(weight)
         if total is None:

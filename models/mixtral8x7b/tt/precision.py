@@ -34,6 +34,7 @@ class Precision:
     expert_weights: ttnn.DataType
     expert_activations: ttnn.DataType  # input of prefill's expert matmuls, and what silu(w1 x) * w3 x is rounded to
     kv_cache: ttnn.DataType
+    parts: ttnn.DataType  # of a sum over the chips: what they send each other
     attention: ttnn.WormholeComputeKernelConfig  # the matmuls with wqkv and wo
     lm_head: ttnn.WormholeComputeKernelConfig
     experts: ttnn.WormholeComputeKernelConfig
@@ -51,6 +52,7 @@ PERFORMANCE = Precision(
     expert_weights=ttnn.bfloat8_b,
     expert_activations=ttnn.bfloat8_b,
     kv_cache=ttnn.bfloat8_b,
+    parts=ttnn.bfloat8_b,
     attention=HIFI2_FP32,
     lm_head=HIFI3_FP32,
     experts=HIFI2_FP32,
@@ -62,6 +64,7 @@ ACCURACY = Precision(
     expert_activations=ttnn.bfloat8_b,
     expert_weights=ttnn.bfloat8_b,  # experts and KV stay bfp8: in bf16 they would not fit
     kv_cache=ttnn.bfloat8_b,
+    parts=ttnn.bfloat16,
     attention=HIFI3_FP32,
     lm_head=HIFI3_FP32,
     experts=HIFI3_FP32,
