@@ -17,7 +17,7 @@ _N_BUCKETS = (0x3F800000 >> _REST) + 1  # of weights up to 1
 def weights(logits_V: Tensor, params: RowParams) -> Tensor:
     """What a token is drawn by, float32 [V]: its probability but for a factor.
 
-    Temperature, which is not 0, then top_k, min_p and top_p. top_k keeps the lowest ids among equals. top_p keeps tokens
+    Temperature, which is not 0, then top_k, min_p and top_p. top_k keeps the lowest ids among equals; top_p tokens
     whose more likely ones together have less than it, of what is left.
     """
     weights_V = (logits_V / params.temperature).softmax(0)
