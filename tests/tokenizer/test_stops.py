@@ -1,6 +1,5 @@
 """Stop strings: the first in a text counts, wherever pieces and ids are cut; none is shown, and nothing is lost."""
 
-import random
 from itertools import pairwise
 
 import pytest
@@ -111,17 +110,20 @@ def answered(tokenizer: Tokenizer, ids: list[int], stops: list[str]) -> tuple[st
     return text + answer.finish(), answer.offsets
 
 
-def test_any_ids_and_any_stop_strings(tokenizer: Tokenizer) -> None:
-    """Random ids, bytes and control tokens among them; stop strings are pieces of the text, and of others."""
-    rng = random.Random(0)
-    for _ in range(400):
-        n = rng.choice([300, tokenizer.vocab_size])
-        ids = [rng.randrange(n) for _ in range(rng.randrange(40))]
-        whole = tokenizer.decode(ids)
-        starts = [rng.randrange(len(whole) + 1) for _ in range(rng.randrange(4))]
-        stops = [whole[start : start + rng.randrange(1, 9)] + rng.choice(["", "", "x"]) for start in starts]
-        stops = [stop for stop in stops if stop] + ["xyz"]
-        assert answered(tokenizer, ids, stops)[0] == cut(whole, stops)[0], (ids, stops)
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_any_ids_and_any_stop_strings(tokenizer: Tokenizer, data: st.DataObject) -> None:
+    """Bytes and control tokens among the ids; stop strings are parts of the text, with or without more, or others."""
+    n = data.draw(st.sampled_from([300, tokenizer.vocab_size]))
+    ids = data.draw(st.lists(st.integers(0, n - 1), max_size=40))
+    whole = tokenizer.decode(ids)
+    places = st.tuples(st.integers(0, len(whole)), st.integers(1, 8), st.sampled_from(["", "", "x"]))
+    parts = places.map(lambda place: whole[place[0] : place[0] + place[1]] + place[2]).filter(bool)
+    stops = data.draw(st.lists(parts | st.text(min_size=1, max_size=3), max_size=4))
+    text, offsets = answered(tokenizer, ids, stops)
+    assert text == cut(whole, stops)[0]
+    assert offsets == sorted(offsets)
+    assert offsets[:1] in ([], [0])
 
 
 def test_characters_of_many_bytes_and_spaces_around_them(tokenizer: Tokenizer) -> None:
