@@ -110,7 +110,7 @@ def answered(tokenizer: Tokenizer, ids: list[int], stops: list[str]) -> tuple[st
     return text + answer.finish(), answer.offsets
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.data())
 def test_any_ids_and_any_stop_strings(tokenizer: Tokenizer, data: st.DataObject) -> None:
     """Bytes and control tokens among the ids; stop strings are parts of the text, with or without more, or others."""
@@ -119,7 +119,7 @@ def test_any_ids_and_any_stop_strings(tokenizer: Tokenizer, data: st.DataObject)
     whole = tokenizer.decode(ids)
     places = st.tuples(st.integers(0, len(whole)), st.integers(1, 8), st.sampled_from(["", "", "x"]))
     parts = places.map(lambda place: whole[place[0] : place[0] + place[1]] + place[2]).filter(bool)
-    stops = data.draw(st.lists(parts | st.text(min_size=1, max_size=3), max_size=4))
+    stops = data.draw(st.lists(parts | st.text(" aexn\n", min_size=1, max_size=3), max_size=4))
     text, offsets = answered(tokenizer, ids, stops)
     assert text == cut(whole, stops)[0]
     assert offsets == sorted(offsets)
