@@ -36,9 +36,9 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         for name in ("temperature", "top_p"):
-            object.__setattr__(self, name, _real(name, getattr(self, name)))  # frozen for others
+            object.__setattr__(self, name, real_parameter(name, getattr(self, name)))  # frozen for others
         for name in ("top_k", "seed"):
-            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+            object.__setattr__(self, name, whole_parameter(name, getattr(self, name)))
         if self.temperature != 0 and not LOWEST_TEMPERATURE <= self.temperature < float("inf"):
             raise SamplingError(
                 f"temperature is {self.temperature}; expected 0 (greedy) or a number of at least {LOWEST_TEMPERATURE}"
@@ -53,16 +53,18 @@ class SamplingParams:
             raise SamplingError(f"seed is {self.seed}; expected a whole number of at least 0")
 
 
-def _real(name: str, value: object) -> float:
+def real_parameter(name: str, value: object) -> float:
+    """The value as a float, for whole numbers beyond all floats infinity; raises SamplingError if it is no number."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise SamplingError(f"{name} {described(value)}; expected a number")
     try:
         return float(value)
-    except OverflowError:  # a whole number beyond all floats
+    except OverflowError:
         return math.inf
 
 
-def _whole(name: str, value: object) -> int:
+def whole_parameter(name: str, value: object) -> int:
+    """The value as an int; raises SamplingError if it is no whole number."""
     number = whole_number(value)
     if number is None:
         raise SamplingError(f"{name} {described(value)}; expected a whole number")

@@ -1,11 +1,13 @@
 """Any ids at all, as they come: joined, the pieces are the whole, and no piece ends inside a character."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from models.mixtral8x7b.tokenizer import Tokenizer
+from models.mixtral8x7b.tokenizer.stream import LONGEST_RUN, StreamDecoder
 from tests.tokenizer.makers import TINY, V1, V3, beside_tiny, hugging_face
 
 ADDED = {"<|im_end|>": 1024, "wörd": 1025, " two words ": 1026, "🙂": 1040}
@@ -42,10 +44,13 @@ def tokenizer(request, tmp_path_factory) -> Tokenizer:
 
 
 def check(tokenizer: Tokenizer, ids: list[int]) -> None:
-    stream, whole = tokenizer.stream(), tokenizer.decode(ids)
-    pieces = [stream.push(token) for token in ids]
-    assert not any(piece.endswith("\ufffd") for piece in pieces)
-    assert "".join(pieces) + stream.flush() == whole
+    stream, whole, told = tokenizer.stream(), tokenizer.decode(ids), ""
+    for number, token in enumerate(ids, start=1):
+        piece = stream.push(token)
+        told += piece
+        assert whole.startswith(told)
+        assert not piece.endswith("\ufffd") or number >= LONGEST_RUN
+    assert told + stream.flush() == whole
     assert tokenizer.stream().flush() == ""
 
 
@@ -70,3 +75,31 @@ def test_ids_of_random_texts(tokenizer: Tokenizer) -> None:
         check(tokenizer, ids[: rng.randrange(len(ids) + 1)])
         rng.shuffle(ids)
         check(tokenizer, ids)
+
+
+def test_bytes_that_are_no_characters(tokenizer: Tokenizer) -> None:
+    """Runs that end in the beginning of a character, and go on as one."""
+    rng = random.Random(0)
+    byte = [id for id in range(min(tokenizer.vocab_size, 1100)) if tokenizer.decode([id]) == "\ufffd"]
+    assert len(byte) >= 128
+    for _ in range(100):
+        some = rng.sample(byte, rng.choice([1, 2, 3, 100]))
+        run = [rng.choice(some) for _ in range(rng.randrange(60))]
+        check(tokenizer, [*run, *tokenizer.encode("🙂é", bos=False), *run])
+
+
+def test_what_is_decoded_again_does_not_grow(tokenizer: Tokenizer) -> None:
+    """However long the answer is, also where nothing in it is text."""
+    lengths = []
+
+    def decode(ids: Sequence[int]) -> str:
+        lengths.append(len(ids))
+        return tokenizer.decode(ids)
+
+    byte = next(id for id in range(tokenizer.vocab_size) if tokenizer.decode([id]) == "\ufffd")
+    for id in (byte, tokenizer.eos_id, tokenizer.encode("a", bos=False)[-1]):
+        stream = StreamDecoder(decode, skipped={tokenizer.eos_id})
+        for _ in range(500):
+            stream.push(id)
+    assert max(lengths) <= LONGEST_RUN
+    assert len(lengths) < 1500

@@ -4,11 +4,14 @@ errors  added_tokens                          what every other file here knows
 finding  beside                               which file it is; what stands beside it
 sentencepiece_file  json_file                 the two kinds of tokenizer files
 roles  template  chat                         who says what; how a chat is written for a model
-stream  tokenizer                             text as it comes; all of it together
+stream  stops  answer                         text as it comes, up to where it stops
+tokenizer  conversation                       all of it together; a chat of many turns
 """
 
-from models.mixtral8x7b.tokenizer.errors import ChatError, TokenizerError
+from models.mixtral8x7b.tokenizer.answer import Answer
+from models.mixtral8x7b.tokenizer.conversation import Conversation
+from models.mixtral8x7b.tokenizer.errors import ChatError, StopError, TokenizerError
 from models.mixtral8x7b.tokenizer.stream import StreamDecoder
 from models.mixtral8x7b.tokenizer.tokenizer import Tokenizer
 
-__all__ = ["ChatError", "StreamDecoder", "Tokenizer", "TokenizerError"]
+__all__ = ["Answer", "ChatError", "Conversation", "StopError", "StreamDecoder", "Tokenizer", "TokenizerError"]

@@ -7,6 +7,10 @@ class TokenizerError(Mistake):
     """A tokenizer that is missing, unreadable or of another model; the message says which and what to do."""
 
 
+class StopError(TokenizerError, ValueError):
+    """A stop string that no text can have; the message says what was expected."""
+
+
 def shown(value: object) -> str:
     """A value for people, who need not know Python's word for nothing."""
     return "nothing" if value is None else repr(value)

@@ -63,8 +63,7 @@ class ChatTemplate:
     def _render(self, messages: Sequence[Message], names: Mapping[str, str]) -> str:
         told = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            template = self._environment.from_string(self._template.text)
-            return template.render(messages=told, tools=None, documents=None, add_generation_prompt=True, **names)
+            return self._compiled.render(messages=told, tools=None, documents=None, add_generation_prompt=True, **names)
         except _Refusal:
             raise
         except _OF_A_TEMPLATE as error:
@@ -78,6 +77,10 @@ class ChatTemplate:
         return ChatError(
             f"the chat template of {file} refuses this chat ({_said(refusal)}); expected one that it takes"
         )
+
+    @cached_property
+    def _compiled(self) -> jinja2.Template:
+        return self._environment.from_string(self._template.text)
 
     @cached_property
     def _literals(self) -> list[str]:

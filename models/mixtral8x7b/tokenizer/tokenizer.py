@@ -1,9 +1,10 @@
 """The tokenizer of a checkpoint: ids are plain lists of int."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from models.mixtral8x7b.tokenizer.added_tokens import AddedToken, aliases, merged, pattern_of
+from models.mixtral8x7b.tokenizer.answer import Answer
 from models.mixtral8x7b.tokenizer.beside import Beside, Template
 from models.mixtral8x7b.tokenizer.chat import CHATML, check_mistral, encode_mistral, is_chatml
 from models.mixtral8x7b.tokenizer.errors import TokenizerError
@@ -11,6 +12,7 @@ from models.mixtral8x7b.tokenizer.finding import find, is_json, read, values_of
 from models.mixtral8x7b.tokenizer.json_file import JsonFile, added_tokens
 from models.mixtral8x7b.tokenizer.roles import Message, messages_of
 from models.mixtral8x7b.tokenizer.sentencepiece_file import SentencePieceFile
+from models.mixtral8x7b.tokenizer.stops import StopStrings
 from models.mixtral8x7b.tokenizer.stream import StreamDecoder
 from models.mixtral8x7b.tokenizer.template import ChatTemplate
 
@@ -99,7 +101,11 @@ class Tokenizer:
         return encode_mistral(messages, self._pieces.encode, ids, self.bos_id, self.eos_id)
 
     def stream(self) -> StreamDecoder:
-        return StreamDecoder(self.decode)
+        return StreamDecoder(self._pieces.decode, self._skipped)
+
+    def answer(self, stops: Iterable[str] = ()) -> Answer:
+        """The text of ids as they come, up to the first stop string. Raises StopError for one that is no text."""
+        return Answer(self.stream(), StopStrings(stops))
 
     def _encode_with(self, template: ChatTemplate, messages: Sequence[Message]) -> list[int]:
         """What is said is given to the template with characters in place of control tokens, so that those in what it

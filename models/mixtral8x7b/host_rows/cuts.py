@@ -1,0 +1,49 @@
+"""Which of the tokens that may come are drawn from.
+
+Tokens are put into buckets by size, so that no vocabulary is sorted: only the bucket in which a cut falls is.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import threshold
+
+from models.mixtral8x7b.host_rows.params import RowParams
+
+_REST = 16  # bits of a float32 that do not tell its bucket: weights of one differ by less than 1 %
+_N_BUCKETS = (0x3F800000 >> _REST) + 1  # of weights up to 1
+
+
+def weights(logits_V: Tensor, params: RowParams) -> Tensor:
+    """What a token is drawn by, float32 [V]: its probability but for a factor.
+
+    Temperature, which is not 0, then top_k, min_p and top_p. top_k keeps the lowest ids among equals; top_p tokens
+    whose more likely ones together have less than it, of what is left.
+    """
+    weights_V = (logits_V / params.temperature).softmax(0)
+    if 0 < params.top_k < len(weights_V):
+        weights_V = _most_likely(weights_V, params.top_k)
+    if params.min_p > 0:
+        weights_V = threshold(weights_V, _just_below(params.min_p * float(weights_V.max())), 0.0)
+    if params.top_p < 1:
+        weights_V = _most_likely(weights_V, params.top_p * float(weights_V.sum()), sizes_V=weights_V.double())
+    return weights_V
+
+
+def _most_likely(weights_V: Tensor, limit: float, sizes_V: Tensor | None = None) -> Tensor:
+    """0 for all tokens but those whose more likely ones have sizes of less than a limit together; no sizes: 1 each."""
+    buckets_V = weights_V.view(torch.int32) >> _REST  # floats that are not negative have the order of their bits
+    totals = torch.bincount(buckets_V, sizes_V, _N_BUCKETS).flip(0)
+    sums = totals.cumsum(0)
+    place = min(int(torch.searchsorted(sums, limit)), _N_BUCKETS - 1)
+    above, bucket = sums[place] - totals[place], _N_BUCKETS - 1 - place
+    ids = torch.from_numpy(np.flatnonzero(buckets_V.numpy() == bucket))
+    ids = ids[weights_V[ids].sort(descending=True, stable=True).indices]
+    sizes = torch.ones_like(ids) if sizes_V is None else sizes_V[ids]
+    cut = ids[above + sizes.cumsum(0) - sizes >= limit]
+    lowest = float(np.uint32(bucket << _REST).view(np.float32))
+    return threshold(weights_V, _just_below(lowest), 0.0).index_fill_(0, cut, 0.0)
+
+
+def _just_below(value: float) -> float:
+    return float(np.nextafter(np.float32(value), np.float32(-1)))
