@@ -60,9 +60,11 @@ class Mixtral:
             raise ConfigError(
                 f"max_pass_tokens is {max_pass_tokens}; expected one of {', '.join(map(str, pass_sizes()))}"
             )
-        plan(config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens, n_tokens).check(n_blocks)
+        planned = plan(config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens, n_tokens)
+        planned.check(n_blocks)
         self.config, self.mesh, self.precision = config, mesh, precision
         self.max_context, self._max_pass_tokens = max_context, max_pass_tokens
+        self.largest_pass = planned.pass_tokens  # rows; larger ones the KV cache does not call for
         self._residual = residual(config.dim)
         self._rope = Rope(config, mesh)
         self._embedding = Embedding(weights, mesh)
