@@ -7,7 +7,7 @@ import pytest
 
 import ttnn_cpu
 from models.mixtral8x7b.packing import Pass, Piece, attended_rows, pack
-from models.mixtral8x7b.paging import KV_BLOCK, Prompt, blocks_for
+from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.sampling import GREEDY
 from models.mixtral8x7b.tt.decode_state import NO_USER
 from models.mixtral8x7b.tt.mesh import open_mesh
@@ -16,24 +16,11 @@ from models.mixtral8x7b.tt.precision import PERFORMANCE
 from models.mixtral8x7b.tt.traced_step import TracedStep
 from models.mixtral8x7b.tt.warm_up import passes_of_every_kind, warm_up
 from models.mixtral8x7b.tt.weights import EmptyWeights
+from tests.prompt_mixes import random_prompts
 from tests.tt.cases import random_ids, sliceable_config
 from tests.tt.prefill_cases import build
 
 CONTEXT = 1500  # no power of two, no multiple of a block
-
-
-def random_prompts(generator: random.Random, n_blocks: int, longest: int) -> list[Prompt]:
-    """Some that fit the cache together, fresh or going on from any start."""
-    prompts: list[Prompt] = []
-    blocks = generator.sample(range(n_blocks), n_blocks)
-    for row in generator.sample(range(32), generator.choice([1, 2, 5, 32])):
-        length = generator.randint(1, min(longest, max(1, KV_BLOCK * len(blocks))))
-        if not blocks:
-            break
-        own, blocks = blocks[: blocks_for(length)], blocks[blocks_for(length) :]
-        start = 128 * generator.randint(0, (length - 1) // 128) if generator.random() < 0.6 else 0
-        prompts.append(Prompt(row, [1] * length, own, start))
-    return prompts
 
 
 @pytest.fixture(params=[1, 8])
