@@ -5,14 +5,14 @@ logits = model.prefill(prompts)            # of each prompt's last token, in the
 model.state.set_rows(...); model.step()    # one token of every row; ids, positions and KV stay on the chips
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import ttnn
 
 from models.mixtral8x7b.arguments import RequestError
 from models.mixtral8x7b.config import ConfigError
-from models.mixtral8x7b.packing import LARGEST_PASS, Pass, pack, pass_sizes
+from models.mixtral8x7b.packing import LARGEST_PASS, Pass, Piece, pack, pass_sizes
 from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.tt.decode_state import DecodeState
 from models.mixtral8x7b.tt.decoder import DecoderBlock
@@ -23,12 +23,15 @@ from models.mixtral8x7b.tt.lm_head import LMHead
 from models.mixtral8x7b.tt.memory_plan import plan
 from models.mixtral8x7b.tt.mesh import Mesh, check_split
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.prefill import PrefillInputs, check
+from models.mixtral8x7b.tt.prefill import PrefillInputs, check, row_selection
 from models.mixtral8x7b.tt.rms_norm import RMSNorm
 from models.mixtral8x7b.tt.rope import Rope
 from models.mixtral8x7b.tt.sampler import Sampler
 from models.mixtral8x7b.tt.steps import DecodeStep
 from models.mixtral8x7b.tt.weights import Weights
+
+# is given a piece, a position of its prompt, and the logits from there on, of up to 32 positions, float32 [N, vocab_size]
+TakePromptLogits = Callable[[Piece, int, torch.Tensor], None]
 
 
 class Mixtral:
@@ -123,34 +126,49 @@ class Mixtral:
             ttnn.deallocate(more_BD)
         return self._head(last_BD)
 
-    def prefill_pass(self, of: Pass) -> ttnn.Tensor:
-        """One pass of several; the logits are right in the rows of the prompts that end in it."""
-        return self._head(self._run(of))
+    def prefill_pass(self, of: Pass, take_prompt_logits: TakePromptLogits | None = None) -> ttnn.Tensor:
+        """One pass of several; the logits are right in the rows of the prompts that end in it.
 
-    def _run(self, of: Pass) -> ttnn.Tensor:
+        take_prompt_logits is called with the logits of every position of the pass, if there is one.
+        """
+        return self._head(self._run(of, take_prompt_logits))
+
+    def _run(self, of: Pass, take_prompt_logits: TakePromptLogits | None = None) -> ttnn.Tensor:
         """A pass through all layers; the last rows of the prompts that end in it, 0 elsewhere, [1, 1, 32, D]."""
         inputs = PrefillInputs(of, self.config, self.mesh, self.precision, self._rope, self.max_context)
         x_TD = self._embedding.forward_prefill(inputs.ids)
         for layer in self._layers:
             x_TD = layer.forward_prefill(x_TD, self.cache, inputs.layout)
-        last_BD = self._last_rows(x_TD, inputs)
+        if take_prompt_logits is not None:
+            self._tell_prompt_logits(x_TD, of, take_prompt_logits)
+        last_BD = self._rows(x_TD, inputs.select_last)
+        ttnn.deallocate(x_TD)
         inputs.deallocate()
         return last_BD
 
-    def _last_rows(self, x_TD: ttnn.Tensor, inputs: PrefillInputs) -> ttnn.Tensor:
-        """Each prompt's last row in its decode row, [1, 1, 32, D] in the decode residual's layout. Frees x.
+    def _tell_prompt_logits(self, x_TD: ttnn.Tensor, of: Pass, take: TakePromptLogits) -> None:
+        """The head of all positions, a tile of rows at a time: the programs are those of the last rows."""
+        for piece in of.pieces:
+            for start in range(piece.start, piece.end, DECODE_ROWS):
+                first, n_rows = piece.at + start - piece.start, min(DECODE_ROWS, piece.end - start)
+                select = row_selection({row: first + row for row in range(n_rows)}, of.size, self.mesh)
+                logits = self._head(self._rows(x_TD, select))
+                ttnn.deallocate(select)
+                take(piece, start, self.read_logits(logits)[:n_rows])
+
+    def _rows(self, x_TD: ttnn.Tensor, select: ttnn.Tensor) -> ttnn.Tensor:
+        """32 rows of a pass, [1, 1, 32, D] in the decode residual's layout, as `row_selection` says.
 
         A product with 0s and 1s picks rows by data, not by shape: one program for every length.
         """
-        last_BD = ttnn.matmul(
-            inputs.select_last,
+        rows_BD = ttnn.matmul(
+            select,
             x_TD,
             dtype=ttnn.bfloat16,
             memory_config=ttnn.L1_MEMORY_CONFIG,
             compute_kernel_config=self.precision.row_selection,
         )
-        ttnn.deallocate(x_TD)
-        return self.mesh.sum_over_devices(last_BD, self._residual)
+        return self.mesh.sum_over_devices(rows_BD, self._residual)
 
     # ---------------------------------------------------------------- both
 
