@@ -35,7 +35,7 @@ def main() -> None:
 
     with open_mesh(8) as mesh:
         section = Section(replace(TINY, n_layers=1), "performance", USERS, CONTEXT, ())
-        model = build(section, mesh)
+        model = build(section, mesh, notes_experts=True)
         print(json.dumps(verdicts(ttnn, mesh, model, section)))
 
 
@@ -70,7 +70,9 @@ def verdicts(ttnn: Any, mesh: Any, model: Any, section: Section) -> dict[str, tu
     def decode() -> None:
         set_rows(model, section, USERS)
         model.step()
+        model.step(model.choices)
         model.state.read_tokens()
+        model.choices.read()
 
     after(WARM_UP, lambda: None)
     after(MIXES, mixes)

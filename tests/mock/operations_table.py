@@ -42,8 +42,9 @@ _HEAD = """# What vouches for every operation that the model calls
 
 Made by `.venv/bin/python -m tests.mock.operations_table`; `tests/mock/test_operations_table.py` compares it.
 
-Both libraries, each in a process of its own, built the model, stepped once and took its prefills, and one recorder
-wrote down every call: operation, arguments, each output's shape, padded shape, dtype, layout and memory config. The two
+Both libraries, each in a process of its own, built the model, stepped once plainly and once noting the chosen experts,
+took its prefills, and gave the logits of every position of two prompts; one recorder wrote down every call: operation,
+arguments, each output's shape, padded shape, dtype, layout and memory config. The two
 records are compared line by line. `cpu` and `mock` count the different lines: calls that the CPU backend and the real
 ttnn on the mocked T3000 took. The last column says what vouches for the values that the CPU backend computes: ttnn's
 own golden function, with the number of calls compared on random inputs, or a test with an independent oracle. A worked

@@ -59,14 +59,15 @@ SECTIONS = {
 }
 
 
-def build(section: Section, mesh: Any) -> Any:
+def build(section: Section, mesh: Any, notes_experts: bool = False) -> Any:
     """The model with weights that are allocated and never written."""
     from models.mixtral8x7b.tt.model import Mixtral
     from models.mixtral8x7b.tt.precision import preset
     from models.mixtral8x7b.tt.weights import EmptyWeights
 
     weights = EmptyWeights(section.config, mesh)
-    return Mixtral(weights, mesh, preset(section.preset), section.n_blocks, section.context)
+    precision, n_blocks = preset(section.preset), section.n_blocks
+    return Mixtral(weights, mesh, precision, n_blocks, section.context, notes_experts=notes_experts)
 
 
 def set_rows(model: Any, section: Section, occupancy: int, position: int = 5) -> None:
@@ -91,14 +92,16 @@ def prompts(lengths: tuple[int, ...]) -> list[Prompt]:
 
 
 def recorded(ttnn: ModuleType, mesh: Any, section: Section) -> Any:
-    """The calls of building the model, of one decode step of all rows, of every prefill, and of one with the logits of
-    all positions."""
+    """The calls of building the model, of a decode step of all rows and of one that notes the chosen experts, of every
+    prefill, and of one with the logits of all positions."""
     from ttnn_cpu import record
 
     with record(ttnn) as calls:
-        model = build(section, mesh)
+        model = build(section, mesh, notes_experts=True)
         set_rows(model, section, ROWS)
         model.step()
+        model.step(model.choices)
+        model.choices.read()
         for lengths in section.prefills:
             model.sampler.forward(model.prefill(prompts(lengths)), model.state.tokens)
         (one,) = model.passes(prompts(SCORED))

@@ -17,6 +17,7 @@ from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.tt.decode_state import DecodeState
 from models.mixtral8x7b.tt.decoder import DecoderBlock
 from models.mixtral8x7b.tt.embedding import Embedding
+from models.mixtral8x7b.tt.expert_choices import ExpertChoices
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, residual, vocabulary_columns
 from models.mixtral8x7b.tt.lm_head import LMHead
@@ -30,7 +31,7 @@ from models.mixtral8x7b.tt.sampler import Sampler
 from models.mixtral8x7b.tt.steps import DecodeStep
 from models.mixtral8x7b.tt.weights import Weights
 
-# is given a piece, a position of its prompt, and the logits from there on, of up to 32 positions, float32 [N, vocab_size]
+# is given a piece, a position of its prompt, and the logits of up to 32 positions from there on, float32 [N, vocab]
 TakePromptLogits = Callable[[Piece, int, torch.Tensor], None]
 
 
@@ -38,7 +39,7 @@ class Mixtral:
     """n_blocks KV blocks of 64 positions are shared by all users; one user may have max_context positions.
 
     n_tokens: how many ids the tokenizer has; from there on none is drawn (None: all of the vocabulary may be).
-    max_pass_tokens limits the rows of one prefill pass.
+    max_pass_tokens limits the rows of one prefill pass. notes_experts: whether there are `choices` for a step to note.
     Raises ConfigError, before anything is loaded, for a model that does not divide over the chips, a context beyond it,
     or a KV cache that does not fit beside the weights.
     """
@@ -52,6 +53,7 @@ class Mixtral:
         max_context: int,
         max_pass_tokens: int = LARGEST_PASS,
         n_tokens: int | None = None,
+        notes_experts: bool = False,
     ) -> None:
         config = weights.config
         config.check_context(max_context)
@@ -63,7 +65,9 @@ class Mixtral:
             raise ConfigError(
                 f"max_pass_tokens is {max_pass_tokens}; expected one of {', '.join(map(str, pass_sizes()))}"
             )
-        planned = plan(config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens, n_tokens)
+        planned = plan(
+            config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens, n_tokens, notes_experts
+        )
         planned.check(n_blocks)
         self.config, self.mesh, self.precision = config, mesh, precision
         self.max_context, self._max_pass_tokens = max_context, max_pass_tokens
@@ -77,23 +81,27 @@ class Mixtral:
         self.sampler = Sampler(mesh.n_devices * vocabulary_columns(config.vocab_size, mesh.n_devices), mesh, n_tokens)
         self.cache = KVCache(config, mesh, n_blocks, precision.kv_cache)
         self.state = DecodeState(mesh, max_context)
+        self.choices = ExpertChoices(config, mesh) if notes_experts else None
         self._sampled_ids = mesh.put(torch.zeros(1, 1, 1, DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
 
     # ---------------------------------------------------------------- decode
 
-    def step(self) -> None:
-        """One decode step of all 32 rows, on the chips from end to end: state.tokens become the next tokens."""
-        self.sampler.forward(self.decode_logits(), self.state.tokens)
+    def step(self, choices: ExpertChoices | None = None) -> None:
+        """One decode step of all 32 rows, on the chips from end to end: state.tokens become the next tokens.
+
+        With `choices` the layers note there which experts each row's token went to.
+        """
+        self.sampler.forward(self.decode_logits(choices), self.state.tokens)
         self.state.advance()
         self.sampler.advance()
 
-    def decode_logits(self) -> ttnn.Tensor:
+    def decode_logits(self, choices: ExpertChoices | None = None) -> ttnn.Tensor:
         """Logits of state.tokens at state.positions, bf16 [1, 1, 32, vocabulary_columns] in L1, others on each chip.
 
         Their keys and values go to the cache.
         """
         rotation = self._rope.for_decode(self.state.rope_positions)
-        step = DecodeStep(rotation, self.state.positions, self.state.page_table)
+        step = DecodeStep(rotation, self.state.positions, self.state.page_table, choices)
         x_BD = self._embedding.forward_decode(self.state.tokens)
         for layer in self._layers:
             x_BD = layer.forward_decode(x_BD, self.cache, step)

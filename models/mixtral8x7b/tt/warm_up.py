@@ -29,6 +29,8 @@ def warm_up(model: Mixtral) -> None:
     model.state.set_rows([0] * DECODE_ROWS, [0] + [NO_USER] * (DECODE_ROWS - 1))
     model.state.set_blocks([[0]] + [[]] * (DECODE_ROWS - 1))
     model.step()
+    if model.choices is not None:
+        model.step(model.choices)
     for one in passes_of_every_kind(model.largest_pass, model.max_context, model.cache.n_blocks):
         model.sampler.forward(model.prefill_pass(one), model.state.tokens)
     model.state.set_rows([0] * DECODE_ROWS, [NO_USER] * DECODE_ROWS)
