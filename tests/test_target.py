@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.mixtral8x7b.target import TargetError, can_trace, default_target, use_target
+from models.mixtral8x7b.target import TARGETS, TargetError, builds_programs, can_trace, default_target, use_target
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,3 +78,7 @@ def test_the_simulator_wants_a_library_and_a_compiler(tmp_path: Path) -> None:
     environment = {"MIXTRAL_SIMULATOR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "MIXTRAL_SFPI": str(tmp_path)}
     missing = f"cannot use target sim: {tmp_path} is no simulator; expected libttsim.so, or a folder with one of"
     assert missing in python(code, **environment).stderr
+
+
+def test_who_builds_programs() -> None:
+    assert [name for name in TARGETS if builds_programs(name)] == ["mock", "sim", "device"]

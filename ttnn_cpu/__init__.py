@@ -121,7 +121,7 @@ from ttnn_cpu.ops.sampling import manual_seed, sampling
 from ttnn_cpu.ops.scatter import scatter
 from ttnn_cpu.ops.slicing import concat, pad, slice
 from ttnn_cpu.ops.sparse_matmul import sparse_matmul
-from ttnn_cpu.ops.unary import clone, plus_one, silu, typecast, where
+from ttnn_cpu.ops.unary import clone, copy, plus_one, silu, typecast, where
 from ttnn_cpu.recorder import Call, Calls, record
 from ttnn_cpu.spec import Shape
 from ttnn_cpu.tensor import Tensor, deallocate
@@ -195,6 +195,7 @@ __all__ = [
     "close_mesh_device",
     "concat",
     "concat_mesh_to_tensor_composer",
+    "copy",
     "copy_host_to_device_tensor",
     "create_mesh_mapper",
     "create_sharded_memory_config",

@@ -10,6 +10,7 @@ from ttnn_cpu.checks import check_options, check_type, fail
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.dispatch import as_stored
 from ttnn_cpu.enums import DataType, Layout
+from ttnn_cpu.live_traces import note_allocation
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.rounding import on_host
 from ttnn_cpu.spec import tensor_spec
@@ -30,7 +31,9 @@ def empty(
     check_type("empty", "device", device, MeshDevice)
     assert device is not None
     spec = tensor_spec(shape, dtype, layout, memory_config)
-    return Tensor(spec, Storage(None), device, device.num_devices)
+    made = Tensor(spec, Storage(None), device, device.num_devices)
+    note_allocation("empty", device, made)
+    return made
 
 
 def full(
@@ -107,4 +110,7 @@ def _filled(
     values = (
         None if device is not None and device.specs_only else number.reshape((1,) * (1 + len(shape))).expand(1, *shape)
     )
-    return Tensor(spec, Storage(values), device, 1 if device is None else device.num_devices)
+    made = Tensor(spec, Storage(values), device, 1 if device is None else device.num_devices)
+    if device is not None:
+        note_allocation(operation, device, made)
+    return made

@@ -11,6 +11,7 @@ from ttnn_cpu.cores import CoreCoord, CoreGrid
 from ttnn_cpu.enums import DispatchCoreType, FabricConfig
 
 if TYPE_CHECKING:
+    from ttnn_cpu.live_traces import LateAllocation
     from ttnn_cpu.random_state import RandomState
     from ttnn_cpu.trace import Trace
 
@@ -68,6 +69,7 @@ class MeshDevice:
         self.is_open = True
         self.capture: Trace | None = None
         self.traces: dict[int, Trace] = {}
+        self.late_allocations: list[LateAllocation] = []
         # (operation, input specs, output specs) of every program built so far
         self.programs: set[tuple[object, ...]] = set()
         self.random: RandomState = RandomState()

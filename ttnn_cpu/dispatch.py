@@ -15,6 +15,7 @@ import torch
 from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.enums import FLOATS, UNSIGNED_BITS, DataType
+from ttnn_cpu.live_traces import note_allocation, refuse_new_program
 from ttnn_cpu.spec import TensorSpec, storage_dtype
 from ttnn_cpu.tensor import Storage, Tensor
 
@@ -89,13 +90,15 @@ def run(
     *,
     into: Sequence[Tensor] | None = None,
     rounding: Rounding = packed,
+    settings: tuple[object, ...] = (),
 ) -> list[Tensor]:
     """Run `compute(*values of inputs)` into new tensors of `specs`, or into the storages of the tensors `into`.
 
-    `rounding` takes them to the dtype of the output: `moved` for an operation that computes nothing.
+    `rounding` takes them to the dtype of the output: `moved` for an operation that computes nothing. `settings` shape
+    the program beside the specs.
     """
     device = mesh_of(operation, *inputs, *(into or ()))
-    outputs = list(into) if into else [Tensor(spec, Storage(None), device, device.num_devices) for spec in specs]
+    outputs = list(into) if into else [_allocated(operation, spec, device) for spec in specs]
 
     def store(results: Values | Sequence[Values]) -> None:
         for output, values in zip(outputs, (results,) if isinstance(results, torch.Tensor) else results, strict=True):
@@ -106,9 +109,15 @@ def run(
             output.storage.values = values
             output.storage.mutable = False
 
-    key = (operation, *(t.spec for t in inputs), *(t.spec for t in outputs))
+    key = (operation, *(t.spec for t in inputs), *(t.spec for t in outputs), *settings)
     submit(operation, device, key, inputs, lambda: store(compute(*[tensor.values() for tensor in inputs])))
     return outputs
+
+
+def _allocated(operation: str, spec: TensorSpec, device: MeshDevice) -> Tensor:
+    tensor = Tensor(spec, Storage(None), device, device.num_devices)
+    note_allocation(operation, device, tensor)
+    return tensor
 
 
 def submit(
@@ -116,7 +125,9 @@ def submit(
 ) -> None:
     """Run `step` now, or record it while a trace is captured, or neither on a mesh that knows specs only."""
     if device.capture is None:
-        device.programs.add(key)
+        if key not in device.programs:
+            refuse_new_program(operation, device)
+            device.programs.add(key)
         if not device.specs_only:
             step()
         return

@@ -11,6 +11,7 @@ from ttnn_cpu.checks import check_options, check_type, fail
 from ttnn_cpu.device import MeshDevice, MeshShape
 from ttnn_cpu.dispatch import as_stored, is_exact
 from ttnn_cpu.enums import BLOCK_FLOATS, DataType, Layout
+from ttnn_cpu.live_traces import note_allocation
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.mesh_mapping import MeshToTensor, TensorToMesh
 from ttnn_cpu.rounding import as_bfloat16, on_host
@@ -105,7 +106,9 @@ def to_device(tensor: Tensor, device: MeshDevice, memory_config: MemoryConfig | 
     if not tensor.storage.has_values and not device.specs_only:
         raise fail("to_device", "the tensor has no values (it was made from a torch meta tensor)")
     storage = Storage(None) if device.specs_only else tensor.shared_storage()
-    return Tensor(spec, storage, device, device.num_devices)
+    moved = Tensor(spec, storage, device, device.num_devices)
+    note_allocation("to_device", device, moved)
+    return moved
 
 
 def from_device(tensor: Tensor, blocking: bool = True) -> Tensor:

@@ -32,7 +32,7 @@ class Storage:
     """The values, shared by a tensor and its views. `values` is None where only the spec is known or nothing was
     written yet."""
 
-    __slots__ = ("allocated", "mutable", "values")
+    __slots__ = ("__weakref__", "allocated", "mutable", "values")
 
     def __init__(self, values: torch.Tensor | None) -> None:
         self.values = values

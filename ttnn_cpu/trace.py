@@ -4,6 +4,7 @@ Between `begin_trace_capture` and `end_trace_capture` operations are checked, th
 recorded but not run, as on silicon. Their outputs are undefined until `execute_trace`, which runs every recorded
 operation again into the same storages. The host can neither read nor write during capture, and an operation must have
 run before (its program is built and uploaded then, which a capture cannot do).
+Until a trace is released, `live_traces` says what no program may do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import count
 from typing import NewType
 
 from ttnn_cpu.device import MeshDevice
+from ttnn_cpu.live_traces import refuse_late_allocations
 
 MeshTraceId = NewType("MeshTraceId", int)
 _ids = count()
@@ -60,6 +62,7 @@ def execute_trace(
         raise RuntimeError("execute_trace: not possible during trace capture")
     if trace_id not in mesh_device.traces:
         raise RuntimeError(f"execute_trace: there is no trace {trace_id} on this mesh")
+    refuse_late_allocations(mesh_device, trace_id)
     for step in mesh_device.traces[trace_id].steps:
         step()
 
@@ -67,6 +70,8 @@ def execute_trace(
 def release_trace(mesh_device: MeshDevice, trace_id: MeshTraceId) -> None:
     if mesh_device.traces.pop(trace_id, None) is None:
         raise RuntimeError(f"release_trace: there is no trace {trace_id} on this mesh")
+    if not mesh_device.traces:
+        mesh_device.late_allocations.clear()
 
 
 def refuse_during_capture(device: MeshDevice | None, what: str) -> None:

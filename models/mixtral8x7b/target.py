@@ -96,3 +96,9 @@ def _use_virtual_chips(name: str, n_chips: int) -> None:
 def can_trace(name: str) -> bool:
     """Whether the target records a decode step and replays it: not the mock, nor the simulator in slow dispatch."""
     return name in ("cpu", "device") or (name == "sim" and _SLOW_DISPATCH not in os.environ)
+
+
+def builds_programs(name: str) -> bool:
+    """Whether the target builds a program for each new call, and keeps it: all but `cpu`. Where it does, a server warms
+    up before it records a step that lasts (`tt/warm_up.py`); elsewhere neither is worth its time."""
+    return name != "cpu"

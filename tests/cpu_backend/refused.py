@@ -94,6 +94,7 @@ REFUSED_BY_TTNN: list[Refused] = [
     ("Only TILE layout", lambda t: ttnn.typecast(t(1, 1, 32, 64, layout=ROWS), B8)),
     ("Only TILE layout", lambda t: ttnn.zeros_like(t(1, 1, 32, 64, dtype=B8), layout=ROWS)),
     ("integer input", lambda t: ttnn.silu(t(1, 1, 32, 64, dtype=I32))),
+    ("equal shape", lambda t: ttnn.copy(t(1, 1, 32, 64), t(1, 1, 64, 32))),
     ("INT32 or UINT32", lambda t: ttnn.plus_one(t(32, layout=ROWS))),
     ("ROW_MAJOR layout", lambda t: ttnn.plus_one(t(1, 1, 32, 64, dtype=I32))),
     # data movement

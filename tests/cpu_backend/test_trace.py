@@ -12,8 +12,8 @@ from tests.cpu_backend.helpers import TILE, counters, get, open_mesh, put, shard
 class Counter:
     """A step that reads and writes device state: x += w, cache[position] = x, position += 1."""
 
-    def __init__(self) -> None:
-        self.mesh = open_mesh(2)
+    def __init__(self, mesh: ttnn.MeshDevice | None = None) -> None:
+        self.mesh = open_mesh(2) if mesh is None else mesh
         self.x = put(self.mesh, torch.zeros(1, 1, 1, 32), memory_config=sharded("HEIGHT", 1, 32, 32))
         self.w = put(self.mesh, torch.ones(1, 1, 1, 32))
         self.cache = ttnn.zeros([2, 1, 32, 32], dtype=ttnn.float32, layout=TILE, device=self.mesh)
@@ -138,3 +138,76 @@ def test_the_program_cache_is_stable_after_the_first_step() -> None:
     entries = step.mesh.num_program_cache_entries()
     step()
     assert step.mesh.num_program_cache_entries() == entries > 0
+
+
+# ---------------------------------------------------------------- while a trace lives
+
+
+def test_no_program_is_built_while_a_trace_lives() -> None:
+    """Another operation, shape, dtype or setting is another program; one that was built before may run."""
+    step = Counter()
+    step()
+    wide, weight = put(step.mesh, torch.ones(1, 1, 32, 64)), put(step.mesh, torch.ones(1, 1, 64, 64))
+    fine = ttnn.WormholeComputeKernelConfig(math_fidelity=ttnn.MathFidelity.HiFi4)
+    for matrix in (wide, weight):
+        ttnn.matmul(matrix, weight).deallocate()
+    trace, _ = captured(step, step.mesh)
+    step()
+    ttnn.matmul(wide, weight).deallocate()
+    for operation, new in (
+        ("silu", lambda: ttnn.silu(step.x)),
+        ("add", lambda: ttnn.add(wide, wide)),
+        ("matmul", lambda: ttnn.matmul(wide, weight, dtype=ttnn.bfloat16)),
+        ("matmul", lambda: ttnn.matmul(wide, weight, compute_kernel_config=fine)),
+    ):
+        with pytest.raises(RuntimeError, match=f"^{operation}: its program was not built before the trace"):
+            new()
+    ttnn.execute_trace(step.mesh, trace)
+    ttnn.release_trace(step.mesh, trace)
+    ttnn.silu(step.x)
+
+
+def test_what_is_allocated_while_a_trace_lives_must_be_gone_before_its_next_run() -> None:
+    step = Counter()
+    step()
+    mesh = step.mesh
+    host = ttnn.from_torch(torch.zeros(1, 1, 7, 32))
+    trace, _ = captured(step, mesh)
+    for operation, make in (
+        ("empty", lambda: ttnn.empty([1, 1, 7, 32], ttnn.bfloat16, device=mesh)),
+        ("zeros", lambda: ttnn.zeros([1, 1, 7, 32], device=mesh)),
+        ("to_device", lambda: ttnn.to_device(host, mesh)),
+        ("add", lambda: ttnn.add(step.x, step.w, memory_config=step.x.memory_config())),
+    ):
+        made = make()
+        view = ttnn.unsqueeze_to_4D(made)
+        with pytest.raises(RuntimeError, match=f"^execute_trace: what {operation} made after the trace was captured"):
+            ttnn.execute_trace(mesh, trace)
+        before = get(step.position).tolist()
+        made.deallocate()
+        ttnn.execute_trace(mesh, trace)
+        assert get(step.position).tolist() == [before[0] + 1]
+        make()  # Python drops it, which frees it too
+        ttnn.execute_trace(mesh, trace)
+        assert not view.is_allocated()
+    ttnn.copy_host_to_device_tensor(ttnn.from_torch(torch.tensor([5], dtype=torch.int32)), step.position)
+    ttnn.execute_trace(mesh, trace)
+    assert get(step.position).tolist() == [6]
+
+
+def test_of_several_traces_only_the_older_ones_are_in_danger() -> None:
+    first = Counter()
+    mesh = first.mesh
+    second = Counter(mesh)
+    first()
+    second()
+    older, _ = captured(first, mesh)
+    between = ttnn.empty([1, 1, 7, 32], ttnn.bfloat16, device=mesh)
+    younger, _ = captured(second, mesh)
+    ttnn.execute_trace(mesh, younger)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"what empty made .* \[1, 1, 7, 32\] BFLOAT16 in DRAM: the trace may"):
+            ttnn.execute_trace(mesh, older)
+    ttnn.release_trace(mesh, older)
+    ttnn.execute_trace(mesh, younger)
+    assert between.is_allocated()

@@ -1,7 +1,7 @@
 """Calls whose values ttnn's own golden functions know: what is called, on which random inputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -71,6 +71,7 @@ _PAIRS = (
 _SOME = ((Input((1, 1, 32, 64)),), (Input(_ODD),), (Input((1, 1, 35, 70), F32),), (Input((3, 1, 1, 33), BFP8),))
 _PLAIN = (Input((1, 1, 32, 64)),), (Input(_ODD),)
 _INTEGERS = Input((1, 1, 32, 8), U32, TILES, 3), Input((1, 1, 1, 1), U32, TILES, 3)
+_CHOICES = Input((1, 1, 32, 2), U32, TILES, 8)
 _GAMMA = Input((1, 1, 2, 32), BF16, ROWS, seen_by_golden=(64,))
 _POOL, _TABLE = (9, 2, 32, 64), [[8, 1, 4], [0, 3, 2], [5, 6, 7]]
 _POSITIONS = [0, 37, 95]
@@ -82,6 +83,7 @@ CASES = [
     *_same("multiply", *_PAIRS[:2], dtype=BFP8),
     *_same("where", tuple(Input(_ODD) for _ in range(3))),
     *_same("silu clone unsqueeze_to_4D zeros_like", *_SOME),
+    *_same("copy", (_CHOICES, replace(_CHOICES, below=3)), _PAIRS[1]),
     *(Case("typecast", given, {}, (to,)) for given in _SOME for to in (BF16, F32, BFP8)),
     Case("typecast", (Input((1, 1, 32, 8), U32, TILES, 40),), {}, (BF16,)),
     *_same("plus_one", (_ids(32, below=90, dtype=I32),), (_ids(1, 64, below=90),)),

@@ -37,19 +37,21 @@ ORACLES = {
     "scatter": f"{_CPU}/test_operations.py::test_scatter_skips_what_is_out_of_range",
     "sparse_matmul": f"{_CPU}/test_sparse_matmul.py::test_blocks_in_use_are_products_and_the_others_are_zero",
     "to_device": f"{_CPU}/test_tensors.py::test_shard_and_concatenate",
+    "to_torch": f"{_CPU}/test_tensors.py::test_shard_and_concatenate",
 }
 _HEAD = """# What vouches for every operation that the model calls
 
 Made by `.venv/bin/python -m tests.mock.operations_table`; `tests/mock/test_operations_table.py` compares it.
 
-Both libraries, each in a process of its own, built the model, stepped once and took its prefills, and one recorder
-wrote down every call: operation, arguments, each output's shape, padded shape, dtype, layout and memory config. The two
-records are compared line by line. `cpu` and `mock` count the different lines: calls that the CPU backend and the real
-ttnn on the mocked T3000 took. The last column says what vouches for the values that the CPU backend computes: ttnn's
-own golden function, with the number of calls compared on random inputs, or a test with an independent oracle. A worked
+Both libraries, each in a process of its own, built the model, stepped once plainly and once noting the chosen experts,
+took its prefills, and gave the logits of every position of two prompts; one recorder wrote down every call: operation,
+arguments, each output's shape, padded shape, dtype, layout and memory config. The two records are compared line by
+line. `cpu` and `mock` count the different lines: calls that the CPU backend and the real ttnn on the mocked T3000 took.
+The last column says what vouches for the values that the CPU backend computes: ttnn's own golden function, with the
+number of calls compared on random inputs, or a test with an independent oracle. A worked
 example is a test in `{examples}` with numbers that follow by hand from ttnn's description.
 
-Not in the records: traces, which the mock has none of (`tests/mock/test_limits.py`), and the weight cache's files.
+Not in the records: traces, of which the mock has empty ones only (`tests/mock/live_trace.py`), and the weight cache's files.
 
 Models, and the prompts of their prefills in tokens:
 

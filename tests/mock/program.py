@@ -21,6 +21,7 @@ TINY = MixtralConfig(256, 3, 32, 128, 16, 8, 1e-5, 1024, MoeConfig(8, 2))
 MIXTRAL_8X22B = MixtralConfig(6144, 56, 128, 16384, 48, 8, 1e-5, 32768, MoeConfig(8, 2), max_seq_len=65536)
 ROWS = 32
 PRESETS = ("performance", "accuracy")
+SCORED = (40, 70)  # tokens of the prompts whose every logit is asked for
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,15 @@ SECTIONS = {
 }
 
 
-def build(section: Section, mesh: Any) -> Any:
+def build(section: Section, mesh: Any, notes_experts: bool = False) -> Any:
     """The model with weights that are allocated and never written."""
     from models.mixtral8x7b.tt.model import Mixtral
     from models.mixtral8x7b.tt.precision import preset
     from models.mixtral8x7b.tt.weights import EmptyWeights
 
     weights = EmptyWeights(section.config, mesh)
-    return Mixtral(weights, mesh, preset(section.preset), section.n_blocks, section.context)
+    precision, n_blocks = preset(section.preset), section.n_blocks
+    return Mixtral(weights, mesh, precision, n_blocks, section.context, notes_experts=notes_experts)
 
 
 def set_rows(model: Any, section: Section, occupancy: int, position: int = 5) -> None:
@@ -90,15 +92,20 @@ def prompts(lengths: tuple[int, ...]) -> list[Prompt]:
 
 
 def recorded(ttnn: ModuleType, mesh: Any, section: Section) -> Any:
-    """The calls of building the model, of one decode step of all rows, and of every prefill."""
+    """The calls of building the model, of a decode step of all rows and of one that notes the chosen experts, of every
+    prefill, and of one with the logits of all positions."""
     from ttnn_cpu import record
 
     with record(ttnn) as calls:
-        model = build(section, mesh)
+        model = build(section, mesh, notes_experts=True)
         set_rows(model, section, ROWS)
         model.step()
+        model.step(model.choices)
+        model.choices.read()
         for lengths in section.prefills:
             model.sampler.forward(model.prefill(prompts(lengths)), model.state.tokens)
+        (one,) = model.passes(prompts(SCORED))
+        ttnn.deallocate(model.prefill_pass(one, lambda *_: None))
     return calls
 
 

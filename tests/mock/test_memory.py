@@ -82,12 +82,12 @@ RELATIVES = {
 def test_relatives_stand_as_planned_and_at_capacity_they_run(
     mesh: Mesh, precision: Precision, config: MixtralConfig, n_tokens: int | None
 ) -> None:
-    planned = plan(config, precision, 8, 10**6, 8192, 8192, n_tokens)
+    planned = plan(config, precision, 8, 10**6, 8192, 8192, n_tokens, notes_experts=True)
     most = planned.max_blocks
-    model = Mixtral(EmptyWeights(config, mesh), mesh, precision, most, 8192, 8192, n_tokens)
+    model = Mixtral(EmptyWeights(config, mesh), mesh, precision, most, 8192, 8192, n_tokens, notes_experts=True)
     assert allocated(mesh) == sum(planned.weights().values()) + planned.decode_state() + planned.kv(most)
     model.sampler.forward(model.prefill([Prompt(0, [1] * 8192, range(128))]), model.state.tokens)
-    model.step()
+    model.step(model.choices)
     del model
     gc.collect()
     assert allocated(mesh) == 0

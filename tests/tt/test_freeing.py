@@ -25,6 +25,7 @@ PROGRAMS: dict[str, Callable[[Mixtral], object]] = {
     "prefill": lambda model: model.prefill([Prompt(0, [1] * 400, range(7))]),
     "prefill of two": lambda model: model.prefill([Prompt(row, [1] * 60, [row]) for row in range(2)]),
     "prefill that goes on": lambda model: model.prefill([Prompt(0, [1] * 200, range(4), start=128)]),
+    "prefill of own rows": lambda model: model.prefill([Prompt(0, [1] * 2000, range(32))]),
 }
 
 
@@ -51,7 +52,7 @@ def test_nothing_is_left_but_the_result(
     n_devices: int, preset: str, config: MixtralConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ttnn_cpu.specs_only(), open_mesh(n_devices) as mesh:
-        model = Mixtral(EmptyWeights(config, mesh), mesh, PRESETS[preset], 8, 512)
+        model = Mixtral(EmptyWeights(config, mesh), mesh, PRESETS[preset], 32, 2048)
         for name, run in PROGRAMS.items():
             with tensors_made(monkeypatch) as made:
                 result = run(model)

@@ -136,7 +136,8 @@ def elementwise(
         return activate(torch_op(x, _activated(y, b.spec.dtype, on_b) if isinstance(b, Tensor) else y), after)
 
     into = None if output_tensor is None else [output_tensor]
-    return run(operation, inputs, [spec], compute, into=into, rounding=rounding)[0]
+    fused = (*after, None, *on_a, None, *on_b)
+    return run(operation, inputs, [spec], compute, into=into, rounding=rounding, settings=fused)[0]
 
 
 def _rounding_of_product(a: Tensor, b: Tensor | Number) -> Rounding:

@@ -129,7 +129,8 @@ def _matmul(
             y = y + aligned(row, len(shape))
         return activate(y, activations)
 
-    return run(operation, [a, b] if bias is None else [a, b, bias], [spec], compute)[0]
+    inputs = [a, b] if bias is None else [a, b, bias]
+    return run(operation, inputs, [spec], compute, settings=(program_config, *activations, compute_kernel_config))[0]
 
 
 def linear(
@@ -230,4 +231,4 @@ def minimal_matmul(
 
     spec = tensor_spec(shape, dtype or x.dtype, Layout.TILE, placement)
     inputs = [input_tensor, weight_tensor] if bias_tensor is None else [input_tensor, weight_tensor, bias_tensor]
-    return run(operation, inputs, [spec], compute)[0]
+    return run(operation, inputs, [spec], compute, settings=(config, *activations, compute_kernel_config))[0]

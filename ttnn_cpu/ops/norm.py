@@ -54,7 +54,8 @@ def rms_norm(
         return y if w is None else y * w.reshape(w.shape[0], *(1,) * (x.dim() - 2), -1)[..., :width]
 
     spec = tensor_spec(have.shape, have.dtype, Layout.TILE, placement)
-    return run("rms_norm", [input_tensor] if weight is None else [input_tensor, weight], [spec], compute)[0]
+    inputs = [input_tensor] if weight is None else [input_tensor, weight]
+    return run("rms_norm", inputs, [spec], compute, settings=(program_config, compute_kernel_config))[0]
 
 
 def _check_weight(input_tensor: Tensor, weight: Tensor) -> None:

@@ -8,6 +8,7 @@ from ttnn_cpu.checks import check_dtype, check_layout, check_rank, check_type, f
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.dispatch import Values, mesh_of, run, submit
 from ttnn_cpu.enums import TILE_SIZE, DataType, Layout
+from ttnn_cpu.live_traces import note_allocation
 from ttnn_cpu.ops.reduce import top_indices
 from ttnn_cpu.random_state import MAX_ROWS
 from ttnn_cpu.spec import tensor_spec
@@ -183,4 +184,6 @@ def manual_seed(
 
     submit(operation, mesh, (operation, *(t.spec for t in inputs)), inputs, step)
     empty = tensor_spec((1,), DataType.UINT32, Layout.ROW_MAJOR)
-    return Tensor(empty, Storage(torch.zeros(1, 1, dtype=torch.int64)), mesh, mesh.num_devices)
+    made = Tensor(empty, Storage(torch.zeros(1, 1, dtype=torch.int64)), mesh, mesh.num_devices)
+    note_allocation(operation, mesh, made)
+    return made

@@ -131,7 +131,7 @@ def scaled_dot_product_attention(
 
     shape = (batch, 1, length, heads * head_dim) if output_concat_heads else have.shape
     spec = tensor_spec(shape, have.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
-    return run(operation, inputs, [spec], compute)[0]
+    return run(operation, inputs, [spec], compute, settings=(scale, program_config, compute_kernel_config))[0]
 
 
 def _check_windows(operation: str, windows: Tensor) -> None:
@@ -247,7 +247,8 @@ def chunked_scaled_dot_product_attention(
         return _causal_from(merged(qs, devices), k, v, start, scale).reshape(devices, *q.shape)
 
     spec = tensor_spec(q.shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
-    return run(operation, inputs, [spec], compute)[0]
+    settings = (chunk_start_idx, scale, program_config, compute_kernel_config)
+    return run(operation, inputs, [spec], compute, settings=settings)[0]
 
 
 def _causal_from(q: Values, k: Values, v: Values, start: int, scale: float | None) -> Values:

@@ -80,7 +80,7 @@ def paged_scaled_dot_product_attention_decode(
 
     spec = tensor_spec(q.shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
     inputs = [input_tensor_q, input_tensor_k, input_tensor_v, page_table_tensor, cur_pos_tensor]
-    return run(_OPERATION, inputs, [spec], compute)[0]
+    return run(_OPERATION, inputs, [spec], compute, settings=(factor, program_config, compute_kernel_config))[0]
 
 
 def _check_program(config: SDPAProgramConfig, users: int, positions: int) -> None:

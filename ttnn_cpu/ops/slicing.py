@@ -59,7 +59,7 @@ def slice(
         raise not_implemented("slice", "memory_config of a sharded result", placement)
     spec = tensor_spec([e - s for s, e in zip(starts, ends, strict=True)], dtype, have.layout, placement)
     index = (builtins.slice(None), *(builtins.slice(s, e) for s, e in zip(starts, ends, strict=True)))
-    return run("slice", [input_tensor], [spec], lambda x: x[index], rounding=moved)[0]
+    return run("slice", [input_tensor], [spec], lambda x: x[index], rounding=moved, settings=(*starts,))[0]
 
 
 def _slice_by_tensors(

@@ -72,7 +72,8 @@ def sparse_matmul(
         return out
 
     spec = tensor_spec((blocks, 1, rows, n), dtype or a.dtype, Layout.TILE, placement)
-    return run(operation, [input_tensor_a, input_tensor_b, sparsity], [spec], compute)[0]
+    inputs = [input_tensor_a, input_tensor_b, sparsity]
+    return run(operation, inputs, [spec], compute, settings=(program_config, compute_kernel_config))[0]
 
 
 def _check_program(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_type, fail
+from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_type, fail, not_implemented
 from ttnn_cpu.chip_rounding import cast, moved, packed
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, mesh_of, run
@@ -47,6 +47,18 @@ def clone(
     have = input.spec
     spec = tensor_spec(have.shape, dtype or have.dtype, have.layout, memory_config or have.memory_config)
     return run("clone", [input], [spec], lambda x: x, rounding=moved if spec.dtype is have.dtype else packed)[0]
+
+
+def copy(input_a: Tensor, input_b: Tensor) -> Tensor:
+    """Writes `input_a` over `input_b`, of one shape, dtype and layout; they may stand in different places. Returns
+    `input_b`."""
+    mesh_of("copy", input_a, input_b)
+    a, b = input_a.spec, input_b.spec
+    if a.shape != b.shape:
+        raise fail("copy", f"the tensors must be of equal shape, got {a.shape!r} and {b.shape!r}")
+    if a.dtype is not b.dtype or a.layout is not b.layout:
+        raise not_implemented("copy", "another dtype or layout of the tensor that is written to", (a, b))
+    return run("copy", [input_a], [], lambda x: x, into=[input_b], rounding=moved)[0]
 
 
 def silu(input_tensor: Tensor, *, memory_config: MemoryConfig | None = None) -> Tensor:

@@ -25,7 +25,7 @@ class DecoderBlock:
         """The residual [1, 1, 32, D], whole on every chip, in L1. Frees x."""
         attended = self._attention.forward_decode(self._attention_norm.forward_decode(x_BD), cache, step)
         x_BD = _added(x_BD, attended, self._residual)
-        fed = self._moe.forward_decode(self._ffn_norm.forward_decode(x_BD))
+        fed = self._moe.forward_decode(self._ffn_norm.forward_decode(x_BD), step.choices)
         return _added(x_BD, fed, self._residual)
 
     def forward_prefill(self, x_TD: ttnn.Tensor, cache: KVCache, layout: PrefillPass) -> ttnn.Tensor:

@@ -61,6 +61,7 @@ class MemoryPlan:
     max_context: int
     pass_tokens: int  # padded tokens of the largest prefill pass
     n_tokens: int | None = None  # ids that may be drawn; None: all of the vocabulary
+    notes_experts: bool = False  # whether a decode step can note the experts that were chosen
 
     @property
     def usable(self) -> int:
@@ -95,13 +96,15 @@ class MemoryPlan:
         }
 
     def decode_state(self) -> int:
-        """Tokens, positions, page table and sampling parameters of the 32 rows."""
+        """Tokens, positions, page table, sampling parameters, and the noted experts if any, of the 32 rows."""
         vectors = 6 * row_major(1, 4 * DECODE_ROWS) + 2 * row_major(1, 2 * DECODE_ROWS) + row_major(1, 8 * DECODE_ROWS)
         page_table = row_major(DECODE_ROWS, 4 * table_width(self.max_context))
         columns = vocabulary_columns(self.config.vocab_size, self.n_devices)
         n_tokens = self.config.vocab_size if self.n_tokens is None else self.n_tokens
         has_barrier = n_tokens < self.n_devices * columns  # of the sampler, before columns that are no token
-        return vectors + page_table + tiled(1, 1, ttnn.int32) + has_barrier * tiled(DECODE_ROWS, columns, ttnn.bfloat16)
+        barrier = has_barrier * tiled(DECODE_ROWS, columns, ttnn.bfloat16)
+        choices = self.notes_experts * self.config.n_layers * tiled(DECODE_ROWS, TILE, ttnn.uint32)
+        return vectors + page_table + tiled(1, 1, ttnn.int32) + barrier + choices
 
     def activations(self) -> int:
         """At the peak of a prefill pass, which is in the experts or in attention.
@@ -237,7 +240,8 @@ def plan(
     max_context: int,
     max_pass_tokens: int = LARGEST_PASS,
     n_tokens: int | None = None,
+    notes_experts: bool = False,
 ) -> MemoryPlan:
     """The plan of a model with n_blocks KV blocks; as many of one prompt or more make its largest prefill pass."""
     pass_tokens = min(max_pass_tokens, max(SMALLEST_PASS, 1 << (n_blocks * KV_BLOCK - 1).bit_length()))
-    return MemoryPlan(config, precision, n_devices, max_context, pass_tokens, n_tokens)
+    return MemoryPlan(config, precision, n_devices, max_context, pass_tokens, n_tokens, notes_experts)

@@ -5,37 +5,41 @@ logits = model.prefill(prompts)            # of each prompt's last token, in the
 model.state.set_rows(...); model.step()    # one token of every row; ids, positions and KV stay on the chips
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import ttnn
 
 from models.mixtral8x7b.arguments import RequestError
 from models.mixtral8x7b.config import ConfigError
-from models.mixtral8x7b.packing import LARGEST_PASS, Pass, pack, pass_sizes
+from models.mixtral8x7b.packing import LARGEST_PASS, Pass, Piece, pack, pass_sizes
 from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.tt.decode_state import DecodeState
 from models.mixtral8x7b.tt.decoder import DecoderBlock
 from models.mixtral8x7b.tt.embedding import Embedding
+from models.mixtral8x7b.tt.expert_choices import ExpertChoices
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, residual, vocabulary_columns
 from models.mixtral8x7b.tt.lm_head import LMHead
 from models.mixtral8x7b.tt.memory_plan import plan
 from models.mixtral8x7b.tt.mesh import Mesh, check_split
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.prefill import PrefillInputs, check
+from models.mixtral8x7b.tt.prefill import PrefillInputs, check, row_selection
 from models.mixtral8x7b.tt.rms_norm import RMSNorm
 from models.mixtral8x7b.tt.rope import Rope
 from models.mixtral8x7b.tt.sampler import Sampler
 from models.mixtral8x7b.tt.steps import DecodeStep
 from models.mixtral8x7b.tt.weights import Weights
 
+# is given a piece, a position of its prompt, and the logits of up to 32 positions from there on, float32 [N, vocab]
+TakePromptLogits = Callable[[Piece, int, torch.Tensor], None]
+
 
 class Mixtral:
     """n_blocks KV blocks of 64 positions are shared by all users; one user may have max_context positions.
 
     n_tokens: how many ids the tokenizer has; from there on none is drawn (None: all of the vocabulary may be).
-    max_pass_tokens limits the rows of one prefill pass.
+    max_pass_tokens limits the rows of one prefill pass. notes_experts: whether there are `choices` for a step to note.
     Raises ConfigError, before anything is loaded, for a model that does not divide over the chips, a context beyond it,
     or a KV cache that does not fit beside the weights.
     """
@@ -49,6 +53,7 @@ class Mixtral:
         max_context: int,
         max_pass_tokens: int = LARGEST_PASS,
         n_tokens: int | None = None,
+        notes_experts: bool = False,
     ) -> None:
         config = weights.config
         config.check_context(max_context)
@@ -60,9 +65,13 @@ class Mixtral:
             raise ConfigError(
                 f"max_pass_tokens is {max_pass_tokens}; expected one of {', '.join(map(str, pass_sizes()))}"
             )
-        plan(config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens, n_tokens).check(n_blocks)
+        planned = plan(
+            config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens, n_tokens, notes_experts
+        )
+        planned.check(n_blocks)
         self.config, self.mesh, self.precision = config, mesh, precision
         self.max_context, self._max_pass_tokens = max_context, max_pass_tokens
+        self.largest_pass = planned.pass_tokens  # rows; larger ones the KV cache does not call for
         self._residual = residual(config.dim)
         self._rope = Rope(config, mesh)
         self._embedding = Embedding(weights, mesh)
@@ -72,23 +81,27 @@ class Mixtral:
         self.sampler = Sampler(mesh.n_devices * vocabulary_columns(config.vocab_size, mesh.n_devices), mesh, n_tokens)
         self.cache = KVCache(config, mesh, n_blocks, precision.kv_cache)
         self.state = DecodeState(mesh, max_context)
+        self.choices = ExpertChoices(config, mesh) if notes_experts else None
         self._sampled_ids = mesh.put(torch.zeros(1, 1, 1, DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
 
     # ---------------------------------------------------------------- decode
 
-    def step(self) -> None:
-        """One decode step of all 32 rows, on the chips from end to end: state.tokens become the next tokens."""
-        self.sampler.forward(self.decode_logits(), self.state.tokens)
+    def step(self, choices: ExpertChoices | None = None) -> None:
+        """One decode step of all 32 rows, on the chips from end to end: state.tokens become the next tokens.
+
+        With `choices` the layers note there which experts each row's token went to.
+        """
+        self.sampler.forward(self.decode_logits(choices), self.state.tokens)
         self.state.advance()
         self.sampler.advance()
 
-    def decode_logits(self) -> ttnn.Tensor:
+    def decode_logits(self, choices: ExpertChoices | None = None) -> ttnn.Tensor:
         """Logits of state.tokens at state.positions, bf16 [1, 1, 32, vocabulary_columns] in L1, others on each chip.
 
         Their keys and values go to the cache.
         """
         rotation = self._rope.for_decode(self.state.rope_positions)
-        step = DecodeStep(rotation, self.state.positions, self.state.page_table)
+        step = DecodeStep(rotation, self.state.positions, self.state.page_table, choices)
         x_BD = self._embedding.forward_decode(self.state.tokens)
         for layer in self._layers:
             x_BD = layer.forward_decode(x_BD, self.cache, step)
@@ -121,34 +134,49 @@ class Mixtral:
             ttnn.deallocate(more_BD)
         return self._head(last_BD)
 
-    def prefill_pass(self, of: Pass) -> ttnn.Tensor:
-        """One pass of several; the logits are right in the rows of the prompts that end in it."""
-        return self._head(self._run(of))
+    def prefill_pass(self, of: Pass, take_prompt_logits: TakePromptLogits | None = None) -> ttnn.Tensor:
+        """One pass of several; the logits are right in the rows of the prompts that end in it.
 
-    def _run(self, of: Pass) -> ttnn.Tensor:
+        take_prompt_logits is called with the logits of every position of the pass, if there is one.
+        """
+        return self._head(self._run(of, take_prompt_logits))
+
+    def _run(self, of: Pass, take_prompt_logits: TakePromptLogits | None = None) -> ttnn.Tensor:
         """A pass through all layers; the last rows of the prompts that end in it, 0 elsewhere, [1, 1, 32, D]."""
         inputs = PrefillInputs(of, self.config, self.mesh, self.precision, self._rope, self.max_context)
         x_TD = self._embedding.forward_prefill(inputs.ids)
         for layer in self._layers:
             x_TD = layer.forward_prefill(x_TD, self.cache, inputs.layout)
-        last_BD = self._last_rows(x_TD, inputs)
+        if take_prompt_logits is not None:
+            self._tell_prompt_logits(x_TD, of, take_prompt_logits)
+        last_BD = self._rows(x_TD, inputs.select_last)
+        ttnn.deallocate(x_TD)
         inputs.deallocate()
         return last_BD
 
-    def _last_rows(self, x_TD: ttnn.Tensor, inputs: PrefillInputs) -> ttnn.Tensor:
-        """Each prompt's last row in its decode row, [1, 1, 32, D] in the decode residual's layout. Frees x.
+    def _tell_prompt_logits(self, x_TD: ttnn.Tensor, of: Pass, take: TakePromptLogits) -> None:
+        """The head of all positions, a tile of rows at a time: the programs are those of the last rows."""
+        for piece in of.pieces:
+            for start in range(piece.start, piece.end, DECODE_ROWS):
+                first, n_rows = piece.at + start - piece.start, min(DECODE_ROWS, piece.end - start)
+                select = row_selection({row: first + row for row in range(n_rows)}, of.size, self.mesh)
+                logits = self._head(self._rows(x_TD, select))
+                ttnn.deallocate(select)
+                take(piece, start, self.read_logits(logits)[:n_rows])
+
+    def _rows(self, x_TD: ttnn.Tensor, select: ttnn.Tensor) -> ttnn.Tensor:
+        """32 rows of a pass, [1, 1, 32, D] in the decode residual's layout, as `row_selection` says.
 
         A product with 0s and 1s picks rows by data, not by shape: one program for every length.
         """
-        last_BD = ttnn.matmul(
-            inputs.select_last,
+        rows_BD = ttnn.matmul(
+            select,
             x_TD,
             dtype=ttnn.bfloat16,
             memory_config=ttnn.L1_MEMORY_CONFIG,
             compute_kernel_config=self.precision.row_selection,
         )
-        ttnn.deallocate(x_TD)
-        return self.mesh.sum_over_devices(last_BD, self._residual)
+        return self.mesh.sum_over_devices(rows_BD, self._residual)
 
     # ---------------------------------------------------------------- both
 

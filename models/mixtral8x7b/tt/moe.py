@@ -3,6 +3,7 @@ from collections.abc import Iterable, Iterator
 import ttnn
 
 from models.mixtral8x7b.tt.expert import Expert
+from models.mixtral8x7b.tt.expert_choices import ExpertChoices
 from models.mixtral8x7b.tt.layouts import residual
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.precision import Precision
@@ -27,9 +28,9 @@ class MoE:
         slots = weights.config.moe.num_experts // mesh.n_devices
         self._experts = [Expert(weights, mesh, precision, layer, slot) for slot in range(slots)]
 
-    def forward_decode(self, x_BD: ttnn.Tensor) -> ttnn.Tensor:
+    def forward_decode(self, x_BD: ttnn.Tensor, choices: ExpertChoices | None = None) -> ttnn.Tensor:
         """Normed [1, 1, 32, D] -> [1, 1, 32, D], both whole on every chip, in L1. Frees x."""
-        row_weights = self._router.forward_decode(x_BD)
+        row_weights = self._router.forward_decode(x_BD, choices)
         outs = (expert.forward_decode(x_BD) for expert in self._experts)
         total = _weighted_sum(outs, row_weights, self._parts, self._residual)
         ttnn.deallocate(x_BD)

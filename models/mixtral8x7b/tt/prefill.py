@@ -1,6 +1,6 @@
 """The tensors of one prefill pass: which token, position and KV block each of its rows has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import ttnn
@@ -50,7 +50,7 @@ class PrefillInputs:
         ids, positions = torch.zeros(1, of.size, dtype=torch.int32), torch.zeros(1, of.size, dtype=torch.int32)
         fill = torch.full((1, of.size // KV_BLOCK), SKIP, dtype=torch.int32)
         windows = torch.full((MOST_PIECES + 1,), of.size, dtype=torch.int32)
-        last_RT = torch.zeros(1, 1, DECODE_ROWS, of.size)
+        last: dict[int, int] = {}
         for number, piece in enumerate(of.pieces):
             rows = slice(piece.at, piece.at + piece.end - piece.start)
             ids[0, rows] = torch.tensor(piece.prompt.ids[piece.start : piece.end], dtype=torch.int32)
@@ -60,10 +60,10 @@ class PrefillInputs:
             fill[0, first : first + len(own)] = torch.tensor(own, dtype=torch.int32)
             windows[number : number + 2] = torch.tensor([piece.at, piece.at + piece.rows], dtype=torch.int32)
             if piece.ends_prompt:
-                last_RT[..., piece.prompt.row, rows.stop - 1] = 1
+                last[piece.prompt.row] = rows.stop - 1
         windows[MOST_PIECES] = of.size
         self.ids = mesh.put(ids[None, None], ttnn.uint32, placement=Placement.SPLIT_COLUMNS)
-        self.select_last = mesh.put(last_RT, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.SPLIT_COLUMNS)
+        self.select_last = row_selection(last, of.size, mesh)
         self._mesh, self._max_context = mesh, max_context
         self._queries = (config.n_heads // mesh.n_devices, config.head_dim)
         self.layout = PrefillPass(
@@ -105,6 +105,15 @@ class PrefillInputs:
 
     def _corner(self, *at: int) -> ttnn.Tensor:
         return self._mesh.put(torch.tensor([at[0] and 1, *at], dtype=torch.int32), ttnn.uint32)
+
+
+def row_selection(rows: Mapping[int, int], size: int, mesh: Mesh) -> ttnn.Tensor:
+    """What puts rows of a pass of this size into rows of a decode residual, and 0 into the others: {3: 70} puts row 70
+    into row 3. A matrix of 0s and 1s, bf16 [1, 1, 32, T/n]: on each chip the columns of the rows that it has."""
+    chosen_RT = torch.zeros(1, 1, DECODE_ROWS, size)
+    for to, row in rows.items():
+        chosen_RT[..., to, row] = 1
+    return mesh.put(chosen_RT, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.SPLIT_COLUMNS)
 
 
 def continued_table_width(max_context: int) -> int:

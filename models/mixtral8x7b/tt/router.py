@@ -4,6 +4,7 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.config import Routing
+from models.mixtral8x7b.tt.expert_choices import ExpertChoices
 from models.mixtral8x7b.tt.layouts import NARROWEST_TOPK, NEVER, TILE, residual_cores, residual_grid, tiles
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
 from models.mixtral8x7b.tt.precision import Precision
@@ -21,7 +22,7 @@ class Router:
 
     def __init__(self, weights: Weights, mesh: Mesh, precision: Precision, layer: int) -> None:
         config = weights.config
-        self._mesh = mesh
+        self._mesh, self._layer = mesh, layer
         self._kernel = precision.router
         self._routing = config.moe.routing
         width = padded_experts(config.moe.num_experts)
@@ -57,8 +58,11 @@ class Router:
             mcast_in0=True,
         )
 
-    def forward_decode(self, x_ND: ttnn.Tensor) -> list[ttnn.Tensor]:
-        """Normed [1, 1, 32, D] -> for each local expert its weight of every row, [1, 1, 32, 1] bf16 (0: not chosen)."""
+    def forward_decode(self, x_ND: ttnn.Tensor, choices: ExpertChoices | None = None) -> list[ttnn.Tensor]:
+        """Normed [1, 1, 32, D] -> for each local expert its weight of every row, [1, 1, 32, 1] bf16 (0: not chosen).
+
+        The chosen experts are noted in `choices`, if there are any.
+        """
         logits = ttnn.linear(
             x_ND,
             self._gate,
@@ -69,6 +73,8 @@ class Router:
             compute_kernel_config=self._kernel,
         )
         shares, ids = self._rank(logits, ttnn.L1_MEMORY_CONFIG)
+        if choices is not None:
+            choices.note(self._layer, ids)
         return self._own_weights(shares, ids, ttnn.L1_MEMORY_CONFIG)
 
     def forward_prefill(self, x_ND: ttnn.Tensor) -> list[ttnn.Tensor]:

@@ -102,12 +102,15 @@ class RowLister:
         blocks = self._size // rows
         of_blocks = ttnn.reshape(in_front, (1, 1, blocks, rows))
         in_use = ttnn.slice(of_blocks, [0, 0, 0, 0], [1, 1, blocks, 1])
-        ttnn.deallocate(in_front)
+        for tensor in (in_front, of_blocks):  # a copy; a view of it where there is one block
+            ttnn.deallocate(tensor)
         return RowList(order, place, in_use)
 
     def _is_own(self, weights: ttnn.Tensor) -> ttnn.Tensor:
         """1 for a row of the expert, [1, 1, R, LINE] bf16."""
-        lines = ttnn.to_layout(ttnn.reshape(weights, (1, 1, self._size // LINE, LINE)), ttnn.TILE_LAYOUT)
+        cut = ttnn.reshape(weights, (1, 1, self._size // LINE, LINE))  # a copy: the rows are of another length
+        lines = ttnn.to_layout(cut, ttnn.TILE_LAYOUT)
+        ttnn.deallocate(cut)
         is_own_RL = ttnn.ne(lines, 0.0)
         ttnn.deallocate(lines)
         return is_own_RL
@@ -132,11 +135,19 @@ class RowLister:
         """Whole numbers as uint32 [1, T], row-major. Frees values."""
         numbers = ttnn.typecast(values_RL, ttnn.uint32)
         ttnn.deallocate(values_RL)
-        return _flat(numbers, (1, self._size))
+        rows = _row_major(numbers)
+        joined = ttnn.reshape(rows, (1, self._size))  # a copy: the rows are of another length
+        ttnn.deallocate(rows)
+        return joined
 
 
 def _flat(tiled: ttnn.Tensor, shape: tuple[int, ...]) -> ttnn.Tensor:
-    """The values in row-major order under another shape. Frees tiled."""
+    """Row-major, under another shape with rows of the same length: a view of the rows. Frees tiled."""
+    return ttnn.reshape(_row_major(tiled), shape)
+
+
+def _row_major(tiled: ttnn.Tensor) -> ttnn.Tensor:
+    """Frees tiled."""
     rows = ttnn.to_layout(tiled, ttnn.ROW_MAJOR_LAYOUT)
     ttnn.deallocate(tiled)
-    return ttnn.reshape(rows, shape)
+    return rows

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import ttnn
 
+from models.mixtral8x7b.tt.expert_choices import ExpertChoices
 from models.mixtral8x7b.tt.rope import Rotation
 from models.mixtral8x7b.tt.row_list import RowLister
 
@@ -15,6 +16,7 @@ class DecodeStep:
     rotation: Rotation
     positions: ttnn.Tensor  # int32 [32]: where each row's token stands
     page_table: ttnn.Tensor  # int32 [32, blocks per user]
+    choices: ExpertChoices | None = None  # where the layers note the experts that they choose
 
 
 @dataclass(frozen=True)
