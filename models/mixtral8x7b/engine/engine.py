@@ -60,7 +60,6 @@ class Engine:
         self._condition = Condition()  # guards what follows
         self._arrived: list[Job] = []
         self._cancelled: list[Job] = []
-        self._n_waiting = 0  # in the loop, as it last told
         self._refuses: str | None = None
         self._failure: str | None = None
         self._thread = Thread(target=self._run, name="engine", daemon=True)
@@ -80,7 +79,7 @@ class Engine:
         with self._condition:
             if self._refuses is not None:
                 raise EngineError(self._refuses)
-            n_waiting = self._n_waiting + len(self._arrived)
+            n_waiting = self._loop.n_waiting + len(self._arrived)
             if n_waiting >= self._options.most_waiting:
                 raise BusyError(f"{n_waiting} requests wait, at most {self._options.most_waiting} may: try again later")
             self._arrived.append(job)
@@ -125,16 +124,14 @@ class Engine:
     def _take_in(self, waits: bool) -> bool:
         """What came since; waits until something does. False: no more work is to be done."""
         with self._condition:
-            self._n_waiting = self._loop.n_waiting
             while waits and not (self._arrived or self._cancelled or self._refuses):
                 self._condition.wait()
             if self._refuses is not None:
                 return False
-            arrived, self._arrived = self._arrived, []
+            for job in self._arrived:  # now, so that `submit` misses none when it counts
+                self._loop.add(job)
+            self._arrived = []
             cancelled, self._cancelled = self._cancelled, []
-            self._n_waiting += len(arrived)
-        for job in arrived:
-            self._loop.add(job)
         for job in cancelled:
             self._loop.cancel(job)
         return True

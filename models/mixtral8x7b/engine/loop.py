@@ -133,7 +133,7 @@ class Loop:
             else:
                 job.passed += left
         if chosen:
-            self._waiting = [job for job in self._waiting if job.row is None]
+            self._waiting[: len(first)] = [job for job in first if job.row is None]
 
     def _hit(self, job: Job) -> list[int]:
         """Blocks that have the beginning of its ids: whole START_UNITs, and a token at least is left to compute."""
