@@ -29,6 +29,7 @@ from models.mixtral8x7b.engine.scheduler import (
 )
 from models.mixtral8x7b.engine.stats import Stats
 from models.mixtral8x7b.engine.stream import CANCELLED, DEADLINE, ERROR, LENGTH, STOP, Finish, Stream, Token
+from models.mixtral8x7b.mistake import Mistake
 from models.mixtral8x7b.packing import START_UNIT, next_pass
 from models.mixtral8x7b.paging import KV_BLOCK, Prompt, blocks_for
 
@@ -272,9 +273,10 @@ class Loop:
         token = tokens[job.row]
         if request.host_row is not None:
             try:
-                drawn = request.host_row.next_token(logits[job.row], job.ids, job.n_new)
+                drawn = request.host_row.next_token(logits[job.row], job.ids[len(request.ids) :])
             except Exception as error:  # whatever it is, it is this request's alone
-                self._end(job, ERROR, f"this request's tokens could not be drawn any more, see its settings: {error}")
+                reason = str(error) if isinstance(error, Mistake) else f"{type(error).__name__}: {error}"
+                self._end(job, ERROR, f"no token could be drawn any more, see what the request asks for ({reason})")
                 return
             token = self._replaced[job.row] = drawn.token
         job.ids.append(token)

@@ -35,8 +35,8 @@ class Model(Protocol):
     largest_pass: int  # rows of a prefill pass at most, a size of packing.pass_sizes
 
     def set_rows(self, rows: Sequence[Row | None]) -> None:
-        """What all ROWS rows do from now on; None is unused. A step advances token, position and next_index by itself,
-        of the rows that decode and of no other. Always called before a pass; never while a step has not been read."""
+        """What all ROWS rows do from now on; None is unused. A step advances token, position and next_index by itself.
+        Always called before a pass, as for the rows that do not decode; never while a step has not been read."""
 
     def prefill(self, of: Pass) -> Sequence[int]:
         """Runs the pass; ROWS ids, each the first new token of the prompt that ends in the pass in that row."""
@@ -62,8 +62,7 @@ class Drawn(Protocol):
 
 
 class HostRow(Protocol):
-    """Draws a request's tokens out of its logits, on the host. May have a state: it sees each index once, in order."""
+    """Draws one answer's tokens out of its logits, on the host. May have a state: it is asked once for each, in order."""
 
-    def next_token(self, logits_V: Any, ids: Sequence[int], index: int) -> Drawn:
-        """Of logits float32 [vocab_size]; ids: the prompt and the `index` tokens drawn so far. An exception ends the
-        request, and no other."""
+    def next_token(self, logits_V: Any, generated: Sequence[int]) -> Drawn:
+        """Of logits float32 [vocab_size] and the answer so far. An exception ends the request, and no other."""
