@@ -96,7 +96,7 @@ def host_part() -> None:
     """32 rows that decode, of 500 to 1740 tokens; a new one comes for each that ends, every few steps."""
     print("| host's part of a step, 32 rows | median ms | p95 ms |\n|---|---|---|")
     loop = Loop(Sleeper(0), PASS_TOKENS, prefix_cache=True)
-    turns_s = []
+    turns_s: list[float] = []
     for number in range(3 * ROWS):
         loop.add(Job(Request([number % 100] * (500 + 40 * (number % ROWS)), 600), Stream(), 0.0))
     while loop.n_waiting or not turns_s:

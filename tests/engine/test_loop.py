@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from models.mixtral8x7b.engine.loop import GROW_TOGETHER
 from models.mixtral8x7b.engine.model import ROWS
 from models.mixtral8x7b.engine.request import Request
-from models.mixtral8x7b.engine.scheduler import MOST_PASSED, most_passes_between_turns, most_tenures, most_turns
+from models.mixtral8x7b.engine.scheduler import (
+    GATHER_STEPS,
+    MOST_PASSED,
+    most_passes_between_turns,
+    most_tenures,
+    most_turns,
+)
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
 from models.mixtral8x7b.sampling import SamplingParams
 from tests.engine.driver import STEP_S, Driver, pass_seconds
@@ -147,7 +153,7 @@ def finish_bound(requests: Sequence[Request], largest_pass: int) -> float:
     return max(
         most_turns(len(one.ids) + one.max_new_tokens, largest_pass)
         * most_passes_between_turns()
-        * (2 * longest_pass + STEP_S)
+        * (2 * longest_pass + GATHER_STEPS * STEP_S)
         + one.max_new_tokens * (longest_pass + STEP_S)
         for one in requests
     )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from models.mixtral8x7b.engine.model import ROWS
 from models.mixtral8x7b.engine.scheduler import (
+    GATHER_STEPS,
     MOST_PASSED,
     PATIENCE,
     Move,
@@ -68,11 +69,20 @@ def test_the_short_go_first_until_a_long_one_has_waited() -> None:
 
 
 def test_decode_has_what_it_is_owed() -> None:
-    assert next_move(prefills=True, decodes=True, owed_s=0.1) is Move.STEP
-    assert next_move(prefills=True, decodes=True, owed_s=0) is Move.PASS
-    assert next_move(prefills=True, decodes=False, owed_s=0.1) is Move.PASS
-    assert next_move(prefills=False, decodes=True, owed_s=0) is Move.STEP
-    assert next_move(prefills=False, decodes=False, owed_s=0.1) is Move.WAIT
+    assert next_move(64, waiting=0, decodes=True, owed_s=0.1, steps=9) is Move.STEP
+    assert next_move(64, waiting=0, decodes=True, owed_s=0, steps=9) is Move.PASS
+    assert next_move(64, waiting=0, decodes=False, owed_s=0.1, steps=9) is Move.PASS
+    assert next_move(0, waiting=0, decodes=True, owed_s=0, steps=9) is Move.STEP
+    assert next_move(0, waiting=0, decodes=False, owed_s=0.1, steps=9) is Move.WAIT
+
+
+def test_where_more_wait_than_there_are_rows_short_prompts_gather_for_a_while() -> None:
+    assert next_move(192, waiting=1, decodes=True, owed_s=0, steps=0) is Move.STEP
+    assert next_move(192, waiting=1, decodes=True, owed_s=0, steps=GATHER_STEPS - 1) is Move.STEP
+    assert next_move(192, waiting=1, decodes=True, owed_s=0, steps=GATHER_STEPS) is Move.PASS
+    assert next_move(256, waiting=1, decodes=True, owed_s=0, steps=0) is Move.PASS
+    assert next_move(192, waiting=0, decodes=True, owed_s=0, steps=0) is Move.PASS
+    assert next_move(192, waiting=1, decodes=False, owed_s=0, steps=0) is Move.PASS
 
 
 def passes_until_done(n_tokens: int, largest: int, rival: Callable[[int], int]) -> int:

@@ -56,7 +56,7 @@ class Loop:
         self._deadlines: list[tuple[float, int, Job]] = []  # a heap
         self._arrivals = 0
         self._undelivered: list[tuple[Stream, Token | Finish]] = []
-        self._owed_s = 0.0
+        self._owed_s, self._steps_since_pass = 0.0, 0
         self._room_changed = False  # since somebody was last given a row
         self._rows_changed = False  # by more than a step does, since the model was told
         self._replaced: dict[int, int] = {}  # tokens that were drawn on the host, by row
@@ -84,9 +84,9 @@ class Loop:
         """One pass or one step, and what there is to do before it; False if nobody is there to do it for."""
         self._end_late()
         self._admit()
-        prefills = any(job and not job.decodes for job in self._rows)
         decodes = any(job and job.decodes for job in self._rows)
-        move = next_move(prefills, decodes, self._owed_s)
+        rows = sum(blocks_for(len(job.ids) - job.done) for job in self._rows if job and job.prompt) * KV_BLOCK
+        move = next_move(rows, len(self._waiting), decodes, self._owed_s, self._steps_since_pass)
         if move is Move.PASS:
             self._pass(stalls=decodes)
         elif move is Move.STEP:
@@ -222,7 +222,7 @@ class Loop:
             self._take(job, tokens, logits)
         self._rows_changed, self._replaced = True, {}
         taken_s = max(self._clock() - start, SOME_TIME)
-        self._owed_s = self._owed_s + taken_s if stalls else 0.0
+        self._owed_s, self._steps_since_pass = self._owed_s + taken_s if stalls else 0.0, 0
         self._stats.passes += 1
         self._stats.pass_rows += of.size
         self._stats.prefilled_tokens += sum(piece.end - piece.start for piece in of.pieces)
@@ -249,6 +249,7 @@ class Loop:
             self._take(job, tokens, logits)
         taken_s = self._clock() - start
         self._owed_s = max(0.0, self._owed_s - taken_s)
+        self._steps_since_pass += 1
         self._stats.steps += 1
         self._stats.step_tokens += len(jobs)
         self._stats.step_s += taken_s

@@ -62,7 +62,7 @@ class Drawn(Protocol):
 
 
 class HostRow(Protocol):
-    """Draws one answer's tokens out of its logits, on the host. May have a state: it is asked once for each, in order."""
+    """Draws one answer's tokens out of its logits, on the host. May have a state: it is asked once for each token."""
 
     def next_token(self, logits_V: Any, generated: Sequence[int]) -> Drawn:
         """Of logits float32 [vocab_size] and the answer so far. An exception ends the request, and no other."""

@@ -2,12 +2,13 @@
 
 The bounds that follow (`n` tokens of a prompt, `m` of an answer, `B` most rows of a pass while somebody decodes):
 
-- Decode waits for one pass of B rows at a time, then has steps for as long as the pass took, at least one.
+- Decode waits for one pass of B rows at a time, then has steps for as long as the pass took, at least one. While
+  others wait without a row, prompts that would not fill the smallest pass gather, for at most GATHER_STEPS steps.
 - A request that waits is passed by at most MOST_PASSED that came later.
 - A request in a row is first in a pass at least every `most_passes_between_turns()` passes, and then has the whole pass
   or more than half of what is left of its prompt: with most_turns(n, B) turns the prompt is prefilled.
 - So a request that is the oldest in a row has left it after at most
-      T = most_turns(n + m, B) * most_passes_between_turns() * (2 * pass + step) + m * (pass + step)
+      T = most_turns(n + m, B) * most_passes_between_turns() * (2 * pass + GATHER_STEPS * step) + m * (pass + step)
   seconds, of the longest pass and step: nobody takes its blocks. While the oldest of all waits, rows are taken at most
   MOST_PASSED times and left at most ROWS + MOST_PASSED times, and one of the two happens in every T. So a request with
   k older ones leaves after at most (k + 1) * most_tenures() * T, T of the longest; with blocks for all it is far less.
@@ -18,9 +19,12 @@ from enum import Enum
 from typing import NamedTuple
 
 from models.mixtral8x7b.engine.model import ROWS
-from models.mixtral8x7b.packing import ONE_PASS
+from models.mixtral8x7b.packing import ONE_PASS, SMALLEST_PASS
 
 MOST_PASSED = 16  # requests that came later may have a row before one for which there are too few blocks
+GATHER_STEPS = (
+    16  # even the smallest pass takes as long as some steps: it should start several requests, where many wait
+)
 PATIENCE = 4  # passes in which shorter prompts may be before a longer one
 
 
@@ -72,11 +76,13 @@ def by_turn(prefilling: Sequence[Prefilling]) -> list[int]:
     return sorted(range(len(prefilling)), key=precedence)
 
 
-def next_move(prefills: bool, decodes: bool, owed_s: float) -> Move:
-    """owed_s: seconds of steps that decode is still owed for the passes that it waited for."""
-    if prefills and not (decodes and owed_s > 0):
-        return Move.PASS
-    return Move.STEP if decodes else Move.WAIT
+def next_move(rows: int, waiting: int, decodes: bool, owed_s: float, steps: int) -> Move:
+    """rows: of a pass, that the prompts of requests in a row still need. waiting: requests without a row. owed_s: of
+    steps that decode is still owed for the passes that it waited for. steps: since the last pass."""
+    if not decodes:
+        return Move.PASS if rows else Move.WAIT
+    gathers = waiting > 0 and rows < SMALLEST_PASS and steps < GATHER_STEPS
+    return Move.PASS if rows and owed_s <= 0 and not gathers else Move.STEP
 
 
 def most_passes_between_turns() -> int:
