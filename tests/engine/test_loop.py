@@ -323,6 +323,16 @@ def test_without_the_cache_nothing_is_kept() -> None:
     assert driver.loop.stats().n_cached_blocks == 0
 
 
+def test_requests_that_begin_alike_compute_the_beginning_once() -> None:
+    driver = Driver(200, prefix_cache=True)
+    jobs = [driver.add(Request([*prompt(1030), n], 5, SamplingParams(seed=n))) for n in range(20)]
+    jobs += [driver.add(Request(prompt(1030, 1), 5)), driver.add(Request(prompt(100), 5))]
+    driver.run()
+    assert [driver.finish(job).n_cached for job in jobs] == [0, *[1024] * 19, 0, 0]
+    assert all(driver.tokens(job) == answer(job.request) for job in jobs)
+    assert driver.loop.stats().prefilled_tokens == 1031 + 19 * 7 + 1030 + 100
+
+
 def test_running_requests_share_blocks() -> None:
     driver = Driver(200, prefix_cache=True)
     first = driver.add(Request(prompt(1024), 200))

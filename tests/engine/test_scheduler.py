@@ -51,6 +51,14 @@ def test_one_that_does_not_fit_is_passed_so_often_and_no_more() -> None:
     assert admitted([Waiting(1, MOST_PASSED), *crowd], 3, 500, 0) == [0, 1, 2]
 
 
+def test_who_lacks_what_another_computes_had_better_wait() -> None:
+    same, other, free = Waiting(1, 0, b"same"), Waiting(1, 0, b"other"), Waiting(1, 0)
+    assert admitted([same, same, other, same, free, free], 32, 500, 0) == [0, 2, 4, 5]
+    assert admitted([same, other], 32, 500, 1, {b"same"}) == [1]
+    tired = Waiting(1, MOST_PASSED, b"same")
+    assert admitted([tired, tired, other], 32, 500, 1, {b"same"}) == [0, 1, 2]
+
+
 def test_only_as_many_are_looked_at_as_must_be() -> None:
     looked = []
 

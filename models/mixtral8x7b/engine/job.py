@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from models.mixtral8x7b.engine.chain import Chain, Link
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stream import Stream
+from models.mixtral8x7b.packing import START_UNIT
 from models.mixtral8x7b.paging import KV_BLOCK, Prompt
 
 
@@ -43,6 +44,11 @@ class Job:
     def full_links(self, n_tokens: int) -> list[Link]:
         """Of the blocks that its first n_tokens ids fill."""
         return self._chain.links(self.ids, n_tokens // KV_BLOCK)
+
+    def unit_link(self, start: int) -> Link | None:
+        """Of the START_UNIT of ids from `start` on, that is of its last block; None if it is not full."""
+        end = start + START_UNIT
+        return self.full_links(end)[-1] if end <= len(self.ids) else None
 
     @property
     def lacks_block(self) -> bool:

@@ -50,14 +50,14 @@ class Loop:
         watch: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext(),
     ) -> None:
         self._model, self._pass_tokens, self._clock, self._watch = model, pass_tokens, clock, watch
-        self._blocks = KVBlocks(model.n_blocks, prefix_cache)
+        self._blocks, self._reads_cache = KVBlocks(model.n_blocks, prefix_cache), prefix_cache
         self._waiting: list[Job] = []  # by number
         self._rows: list[Job | None] = [None] * ROWS
         self._deadlines: list[tuple[float, int, Job]] = []  # a heap
         self._arrivals = 0
         self._undelivered: list[tuple[Stream, Token | Finish]] = []
         self._owed_s, self._steps_since_pass = 0.0, 0
-        self._room_changed = False  # since somebody was last given a row
+        self._room_changed = False  # so that somebody may get a row who could not
         self._rows_changed = False  # by more than a step does, since the model was told
         self._replaced: dict[int, int] = {}  # tokens that were drawn on the host, by row
         self._stats = Stats()
@@ -123,9 +123,10 @@ class Loop:
             return
         self._room_changed = False
         first = list(islice(self._waiting, LOOK_AHEAD))
-        waiting = (Waiting(self._cost(job), job.passed) for job in first)
+        waiting = (self._waiting_as(job) for job in first)
         free_rows = self._rows.count(None)
-        chosen = admitted(waiting, free_rows, self._blocks.n_available, ROWS - free_rows)
+        being_filled = {link.digest for job in self._rows if job and job.prompt and (link := job.unit_link(job.done))}
+        chosen = admitted(waiting, free_rows, self._blocks.n_available, ROWS - free_rows, being_filled)
         left = len(chosen)
         for index, job in enumerate(first):
             if left and index == chosen[len(chosen) - left]:
@@ -144,9 +145,12 @@ class Loop:
         found = self._blocks.find(job.full_links(most))
         return found[: len(found) * KV_BLOCK // START_UNIT * START_UNIT // KV_BLOCK]
 
-    def _cost(self, job: Job) -> int:
-        """Available blocks that it would take; others who start before it can only lower this."""
-        return blocks_for(len(job.ids)) - self._blocks.n_shared(self._hit(job))
+    def _waiting_as(self, job: Job) -> Waiting:
+        """Others who start before it can only lower the blocks that it takes."""
+        hit = self._hit(job)
+        reads = self._reads_cache and not job.request.scores_prompt
+        link = job.unit_link(len(hit) * KV_BLOCK) if reads else None
+        return Waiting(blocks_for(len(job.ids)) - self._blocks.n_shared(hit), job.passed, link.digest if link else None)
 
     def _start(self, job: Job) -> None:
         hit = self._hit(job)
@@ -221,6 +225,7 @@ class Loop:
             job.prompt, job.decodes = None, True
             self._take(job, tokens, logits)
         self._rows_changed, self._replaced = True, {}
+        self._room_changed = True  # who waited for what this pass has computed may come
         taken_s = max(self._clock() - start, SOME_TIME)
         self._owed_s, self._steps_since_pass = self._owed_s + taken_s if stalls else 0.0, 0
         self._stats.passes += 1

@@ -14,7 +14,7 @@ The bounds that follow (`n` tokens of a prompt, `m` of an answer, `B` most rows 
   k older ones leaves after at most (k + 1) * most_tenures() * T, T of the longest; with blocks for all it is far less.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -29,10 +29,12 @@ PATIENCE = 4  # passes in which shorter prompts may be before a longer one
 
 
 class Waiting(NamedTuple):
-    """A request without a row: the available blocks that it would take, and how many have passed it."""
+    """A request without a row: the available blocks that it would take, how many have passed it, and the name of the
+    first part of its prompt that is not in the cache and could be."""
 
     blocks: int
     passed: int
+    lacks: bytes | None = None
 
 
 class Prefilling(NamedTuple):
@@ -46,21 +48,29 @@ class Move(Enum):
     PASS, STEP, WAIT = "pass", "step", "wait"
 
 
-def admitted(waiting: Iterable[Waiting], free_rows: int, blocks: int, busy_rows: int) -> list[int]:
+def admitted(
+    waiting: Iterable[Waiting], free_rows: int, blocks: int, busy_rows: int, being_filled: Collection[bytes] = ()
+) -> list[int]:
     """Which of those that wait, oldest first, get a row now.
 
     Each leaves a block for every other row, so that no row which grows throws one out that has just come; with no row
-    busy it may take all. One that does not fit is passed by later ones, until it has been passed MOST_PASSED times.
+    busy it may take all. One that lacks what another row computes just now finds it there in the next pass, so it had
+    better wait. One that does not fit or had better wait is passed by later ones, until it has been passed MOST_PASSED
+    times.
     """
+    filled = set(being_filled)
     found: list[int] = []
     may_pass = MOST_PASSED  # as many as the most often passed of those that do not fit lets
     for index, one in enumerate(waiting):
         if len(found) == free_rows or may_pass <= 0:
             break
-        if one.blocks + busy_rows + len(found) <= blocks:
+        had_better_wait = one.lacks in filled and one.passed < MOST_PASSED
+        if not had_better_wait and one.blocks + busy_rows + len(found) <= blocks:
             may_pass -= len(found) < index
             blocks -= one.blocks
             found.append(index)
+            if one.lacks is not None:
+                filled.add(one.lacks)
         else:
             may_pass = min(may_pass, MOST_PASSED - one.passed)
     return found
