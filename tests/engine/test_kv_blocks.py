@@ -80,13 +80,6 @@ def test_nothing_that_is_held_or_free_is_given_up_for_nothing() -> None:
     assert blocks.find(links(IDS[: 2 * KV_BLOCK])) == own
 
 
-def test_without_a_cache_nothing_is_found() -> None:
-    blocks = KVBlocks(4, cache=False)
-    kept(blocks, IDS)
-    assert blocks.find(links(IDS)) == []
-    assert (blocks.n_free, blocks.n_cached) == (4, 0)
-
-
 def test_what_is_not_held_cannot_be_released() -> None:
     blocks = KVBlocks(3)
     (own,) = blocks.take(1)

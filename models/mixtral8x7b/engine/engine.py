@@ -8,7 +8,6 @@ One thread owns the model. It sleeps while nobody is there to serve.
 """
 
 import time
-from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from threading import Condition, Thread
@@ -52,11 +51,11 @@ class Options:
 class Engine:
     """Serves until it is closed, or the model fails or hangs; then `failure` says why and every request is refused."""
 
-    def __init__(self, model: Model, options: Options = Options(), clock: Callable[[], float] = time.monotonic) -> None:
-        self._model, self._options, self._clock = model, options, clock
+    def __init__(self, model: Model, options: Options = Options()) -> None:
+        self._model, self._options = model, options
         self._watchdog = Watchdog(self._fail)
         pass_tokens = min(options.pass_tokens, model.largest_pass)
-        self._loop = Loop(model, pass_tokens, options.prefix_cache, clock, self._watchdog.watch)
+        self._loop = Loop(model, pass_tokens, options.prefix_cache, watch=self._watchdog.watch)
         self._condition = Condition()  # guards what follows
         self._arrived: list[Job] = []
         self._cancelled: list[Job] = []
@@ -75,7 +74,7 @@ class Engine:
         has failed or is closed."""
         request.check(self._model.vocab_size, self._model.max_context, self._model.n_blocks)
         stream = Stream(lambda: self._cancel(job))
-        job = Job(request, stream, self._clock())
+        job = Job(request, stream, time.monotonic())
         with self._condition:
             if self._refuses is not None:
                 raise EngineError(self._refuses)
@@ -92,11 +91,13 @@ class Engine:
         return stats
 
     def close(self) -> None:
-        """Cancels what is left, and returns when the thread has ended, unless the model hangs."""
+        """Cancels what is left. Returns when the thread has ended, or a second after the model was found to hang."""
         with self._condition:
             self._refuses = self._refuses or CLOSED
             self._condition.notify()
-        self._thread.join(timeout=None if self._failure is None else 1)
+        while self._thread.is_alive() and self._failure is None:
+            self._thread.join(timeout=0.1)
+        self._thread.join(timeout=1)
         self._watchdog.close()
 
     def __enter__(self) -> "Engine":

@@ -13,11 +13,10 @@ from models.mixtral8x7b.paging import OutOfBlocksError
 
 
 class KVBlocks:
-    """`cache` False keeps no content: `find` finds nothing."""
+    """Starts with all of them free."""
 
-    def __init__(self, n_blocks: int, cache: bool = True) -> None:
+    def __init__(self, n_blocks: int) -> None:
         self.n_blocks = n_blocks
-        self._keeps = cache
         self._free = list(range(n_blocks))[::-1]
         self._holders = [0] * n_blocks
         self._links: dict[int, Link] = {}  # of the blocks that can be found
@@ -81,8 +80,6 @@ class KVBlocks:
 
         Where the same content stands in two blocks the first is found; the other is free after use.
         """
-        if not self._keeps:
-            return
         for block, link in zip(blocks, links, strict=True):
             if block not in self._links and link.digest not in self._by_digest:
                 self._links[block] = link

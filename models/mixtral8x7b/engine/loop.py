@@ -50,7 +50,7 @@ class Loop:
         watch: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext(),
     ) -> None:
         self._model, self._pass_tokens, self._clock, self._watch = model, pass_tokens, clock, watch
-        self._blocks, self._reads_cache = KVBlocks(model.n_blocks, prefix_cache), prefix_cache
+        self._blocks, self._caches = KVBlocks(model.n_blocks), prefix_cache
         self._waiting: list[Job] = []  # by number
         self._rows: list[Job | None] = [None] * ROWS
         self._deadlines: list[tuple[float, int, Job]] = []  # a heap
@@ -125,7 +125,8 @@ class Loop:
         first = list(islice(self._waiting, LOOK_AHEAD))
         waiting = (self._waiting_as(job) for job in first)
         free_rows = self._rows.count(None)
-        being_filled = {link.digest for job in self._rows if job and job.prompt and (link := job.unit_link(job.done))}
+        prefilling = [job for job in self._rows if job and job.prompt and self._caches]
+        being_filled = {link.digest for job in prefilling if (link := job.unit_link(job.done))}
         chosen = admitted(waiting, free_rows, self._blocks.n_available, ROWS - free_rows, being_filled)
         left = len(chosen)
         for index, job in enumerate(first):
@@ -139,17 +140,19 @@ class Loop:
 
     def _hit(self, job: Job) -> list[int]:
         """Blocks that have the beginning of its ids: whole START_UNITs, and a token at least is left to compute."""
-        if job.request.scores_prompt:
+        if not self._reads_cache(job):
             return []
         most = (len(job.ids) - 1) // START_UNIT * START_UNIT
         found = self._blocks.find(job.full_links(most))
         return found[: len(found) * KV_BLOCK // START_UNIT * START_UNIT // KV_BLOCK]
 
+    def _reads_cache(self, job: Job) -> bool:
+        return self._caches and not job.request.scores_prompt
+
     def _waiting_as(self, job: Job) -> Waiting:
         """Others who start before it can only lower the blocks that it takes."""
         hit = self._hit(job)
-        reads = self._reads_cache and not job.request.scores_prompt
-        link = job.unit_link(len(hit) * KV_BLOCK) if reads else None
+        link = job.unit_link(len(hit) * KV_BLOCK) if self._reads_cache(job) else None
         return Waiting(blocks_for(len(job.ids)) - self._blocks.n_shared(hit), job.passed, link.digest if link else None)
 
     def _start(self, job: Job) -> None:
@@ -190,13 +193,18 @@ class Loop:
 
     def _leave_row(self, job: Job) -> None:
         assert job.row is not None
-        n_full = job.done // KV_BLOCK
-        self._blocks.keep(job.blocks[:n_full], job.full_links(job.done))
+        self._keep(job, 0)
         self._blocks.release(job.blocks)
         self._rows[job.row] = None
         self._replaced.pop(job.row, None)
         job.row, job.prompt, job.blocks, job.done, job.decodes = None, None, [], 0, False
         self._rows_changed = self._room_changed = True
+
+    def _keep(self, job: Job, start: int) -> None:
+        """Its full blocks from a position on can be found by others."""
+        if self._caches:
+            full = slice(start // KV_BLOCK, job.done // KV_BLOCK)
+            self._blocks.keep(job.blocks[full], job.full_links(job.done)[full])
 
     # ---------------------------------------------------------------- passes and steps
 
@@ -214,13 +222,12 @@ class Loop:
         start = self._clock()
         with self._watch(f"a prefill pass of {of.size} rows"):
             tokens = self._model.prefill(of)
-        ending = [self._in_row(piece.prompt.row) for piece in of.pieces if piece.ends_prompt]
-        logits = self._logits(ending)
+            ending = [self._in_row(piece.prompt.row) for piece in of.pieces if piece.ends_prompt]
+            logits = self._logits(ending)
         for piece in of.pieces:
             job = self._in_row(piece.prompt.row)
             job.done = piece.end
-            new = slice(piece.start // KV_BLOCK, job.done // KV_BLOCK)
-            self._blocks.keep(job.blocks[new], job.full_links(job.done)[new])
+            self._keep(job, piece.start)
         for job in ending:
             job.prompt, job.decodes = None, True
             self._take(job, tokens, logits)
@@ -248,7 +255,7 @@ class Loop:
             self._model.step()
             self._deliver()
             tokens = self._model.read_tokens()
-        logits = self._logits(jobs)
+            logits = self._logits(jobs)
         for job in jobs:
             job.done += 1
             self._take(job, tokens, logits)
