@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.mixtral8x7b.arguments import RequestError
+from models.mixtral8x7b.engine.scheduler import most_turns
 from models.mixtral8x7b.packing import (
     MOST_PADDING,
     MOST_PIECES,
@@ -14,6 +15,7 @@ from models.mixtral8x7b.packing import (
     START_UNIT,
     Pass,
     attended_rows,
+    next_pass,
     pack,
     pass_sizes,
 )
@@ -103,3 +105,69 @@ def test_a_start_that_attention_cannot_take_is_named(start: int) -> None:
         RequestError, match=f"the prompt of row 0 goes on at {start} of 200 tokens; expected a multiple"
     ):
         pack(of_lengths((200, start)))
+
+
+def next_of(*left: tuple[int, int], largest: int = 16384) -> Pass:
+    """The pass of prompts with (length, position from which it is left), by precedence."""
+    return next_pass([(prompt, prompt.start) for prompt in of_lengths(*left)], largest)
+
+
+sizes = st.sampled_from(pass_sizes())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(prompt_lengths, min_size=1, max_size=40), sizes)
+def test_the_next_pass_keeps_the_rules_and_serves_the_first_first(lengths: list[tuple[int, int]], largest: int) -> None:
+    one = next_of(*lengths, largest=largest)
+    assert one.size in pass_sizes(largest)
+    assert 1 <= len(one.pieces) <= MOST_PIECES
+    free_from = 0
+    for piece in one.pieces:
+        assert piece.at == free_from
+        assert piece.start == lengths[piece.prompt.row][1] < piece.end
+        assert piece.ends_prompt or piece.end % START_UNIT == 0
+        if piece.start:
+            assert piece.at + attended_rows(piece.rows) <= one.size, "attention would read behind the pass"
+        free_from += piece.rows
+    assert free_from <= one.size
+    assert len({piece.prompt.row for piece in one.pieces}) == len(one.pieces)
+    (first,) = (piece for piece in one.pieces if piece.prompt.row == 0)
+    rest = lengths[0][0] - lengths[0][1]
+    taken = first.end - first.start
+    assert taken in (rest, one.size)
+    assert taken == min(rest, largest) or 2 * taken > rest
+    wanted = wanted_rows(of_lengths(*lengths))
+    assert one.size <= max(ONE_PASS, MOST_PADDING * wanted)
+    if wanted <= min(ONE_PASS, largest) and not any(start for _, start in lengths) and len(lengths) <= MOST_PIECES:
+        assert all(piece.ends_prompt for piece in one.pieces)
+        assert len(one.pieces) == len(lengths)
+
+
+def test_who_comes_next_takes_what_room_is_left() -> None:
+    def taken(one: Pass) -> list[tuple[int, int, int, int]]:
+        return [(piece.prompt.row, piece.start, piece.end, piece.at) for piece in one.pieces]
+
+    assert taken(next_of((70, 0), (4000, 0), largest=512)) == [(0, 0, 70, 0), (1, 0, 384, 128)]
+    assert taken(next_of((4000, 0), (70, 0), largest=512)) == [(0, 0, 512, 0)]
+    assert taken(next_of((64, 0), (64, 0), (4000, 0), (1, 0), largest=256)) == [
+        (0, 0, 64, 0),
+        (1, 0, 64, 64),
+        (2, 0, 128, 128),
+    ]
+    # what goes on from the cache stands first, and takes a power of two of rows where it is cut
+    assert taken(next_of((100, 0), (4000, 1024), (64, 0), largest=1024)) == [
+        (1, 1024, 1536, 0),
+        (0, 0, 100, 512),
+        (2, 0, 64, 640),
+    ]
+    assert [next_of((n, 0)).size for n in (1, 256, 257, 1100, 1639, 20000)] == [256, 256, 512, 1024, 2048, 16384]
+
+
+def test_a_prompt_alone_is_done_after_its_turns() -> None:
+    for largest in pass_sizes():
+        for length in range(1, 9000, 61):
+            (prompt,), start, turns = of_lengths(length), 0, 0
+            while start < length:
+                (piece,) = next_pass([(prompt, start)], largest).pieces
+                start, turns = piece.end, turns + 1
+            assert turns <= most_turns(length, largest)

@@ -38,6 +38,8 @@ def token_ids(name: str, ids: Any) -> list[int]:
     if not isinstance(values, Iterable) or isinstance(values, (Mapping, Set)):
         raise RequestError(f"{name} {described(ids)}; expected a list of token ids")
     values = list(values)
+    if set(map(type, values)) <= {int}:  # the usual case, and fast: prompts are long
+        return values
     numbers = [whole_number(value) for value in values]
     if None in numbers:
         wrong = values[numbers.index(None)]

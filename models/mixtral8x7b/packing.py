@@ -7,7 +7,7 @@ passes, so few programs; a prompt that does not fit into what is left of one is 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from models.mixtral8x7b.arguments import RequestError
@@ -81,6 +81,71 @@ def pack(prompts: Sequence[Prompt], largest: int = LARGEST_PASS) -> list[Pass]:
         size = _size(wanted(), allowed - sum(one.size for one in passes))
         passes.append(_filled(min(size, largest), prompts, left))
     return passes
+
+
+def next_pass(left: Sequence[tuple[Prompt, int]], largest: int = LARGEST_PASS) -> Pass:
+    """One pass of at most `largest` rows, out of prompts and the position from which each is left, by precedence.
+
+    A position is a multiple of START_UNIT, `largest` a size of a pass. The first prompt has all of it, or as many rows
+    as the pass has: `largest`, or more than half of what is left of the prompt. Each further one takes what it can of
+    the rows that remain, down to nothing. Padding is as in `pack`: above ONE_PASS rows in all, what would stay empty in
+    a larger pass makes a smaller one that is full.
+    """
+    wanted = sum(_rounded(len(prompt.ids) - start) for prompt, start in left)
+    size = min(largest, _size(wanted, math.inf if wanted <= ONE_PASS else MOST_PADDING * wanted))
+    taken: list[tuple[Prompt, int, int]] = []
+    attended: list[tuple[int, int]] = []  # of pieces that go on from the cache: rows that attention takes, own rows
+    room = size
+    for prompt, start in left:
+        if room < KV_BLOCK or len(taken) == MOST_PIECES:
+            break
+        rest = len(prompt.ids) - start
+        for n_tokens in _cuts(rest, room, start > 0):
+            rows = _rounded(n_tokens)
+            if start == 0 or _fit([*attended, (attended_rows(rows), rows)], size):
+                taken.append((prompt, start, start + n_tokens))
+                attended += [(attended_rows(rows), rows)] if start else []
+                room -= rows
+                break
+    return Pass(size, _laid(taken))
+
+
+def _cuts(rest: int, room: int, goes_on: bool) -> Iterator[int]:
+    """How many tokens of a prompt's rest a pass with so much room may take, most first."""
+    if _rounded(rest) <= room:
+        yield rest
+    elif not goes_on and room >= START_UNIT:
+        yield room // START_UNIT * START_UNIT
+    rows = 1 << (min(room, rest).bit_length() - 1)
+    while goes_on and rows >= START_UNIT:
+        if rows < rest:
+            yield rows
+        rows //= 2
+
+
+def _fit(attended: list[tuple[int, int]], size: int) -> bool:
+    """Whether no attention reads behind a pass where these stand first, the one that takes most before the others."""
+    at = 0
+    for taken, rows in sorted(attended, reverse=True):
+        if at + taken > size:
+            return False
+        at += rows
+    return True
+
+
+def _laid(taken: list[tuple[Prompt, int, int]]) -> tuple[Piece, ...]:
+    """Side by side: what goes on from the cache first, in the order that _fit looked at; the rest as it comes."""
+
+    def place(one: tuple[Prompt, int, int]) -> tuple[bool, int, int]:
+        _, start, end = one
+        rows = _rounded(end - start)
+        return (False, -attended_rows(rows), -rows) if start else (True, 0, 0)
+
+    pieces, at = [], 0
+    for prompt, start, end in sorted(taken, key=place):
+        pieces.append(Piece(prompt, start, end, at))
+        at += pieces[-1].rows
+    return tuple(pieces)
 
 
 def _size(wanted: int, allowed: float) -> int:

@@ -1,0 +1,30 @@
+"""What an engine has done so far, in numbers that only grow, and what it holds now."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Stats:
+    """Written by the engine's thread; `Engine.stats` gives a copy. Rows and tokens are summed over passes and steps."""
+
+    n_waiting: int = 0
+    n_prefilling: int = 0
+    n_decoding: int = 0
+    n_free_blocks: int = 0
+    n_cached_blocks: int = 0
+    n_held_blocks: int = 0
+    finished: dict[str, int] = field(default_factory=dict)  # by reason
+    prompt_tokens: int = 0  # of requests that have had a row
+    cached_tokens: int = 0  # of these, found in the prefix cache
+    new_tokens: int = 0
+    preemptions: int = 0
+    passes: int = 0
+    pass_rows: int = 0  # padding and all
+    prefilled_tokens: int = 0  # recomputed ones too
+    pass_s: float = 0.0
+    steps: int = 0
+    step_tokens: int = 0  # rows that decoded
+    step_s: float = 0.0
+
+    def count_finish(self, reason: str) -> None:
+        self.finished[reason] = self.finished.get(reason, 0) + 1

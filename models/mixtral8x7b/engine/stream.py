@@ -1,0 +1,66 @@
+"""What comes back of a request, on its way from the engine's thread to the one that reads."""
+
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from models.mixtral8x7b.engine.model import Drawn
+from models.mixtral8x7b.mistake import Mistake
+
+STOP, LENGTH, CANCELLED, DEADLINE, ERROR = "stop", "length", "cancelled", "deadline", "error"
+
+
+class EngineError(Mistake):
+    """The engine could not go on with a request, or takes none; the message says why."""
+
+
+class Token(NamedTuple):
+    """`drawn` is what the request's host row said of it, if it has one."""
+
+    id: int
+    drawn: Drawn | None = None
+
+
+class Finish(NamedTuple):
+    """Why an answer ended, and what it took. Times are in seconds since the request was submitted."""
+
+    reason: str
+    message: str | None = None  # of an error
+    n_prompt: int = 0
+    n_cached: int = 0  # of the prompt, found in the prefix cache
+    n_new: int = 0
+    started_s: float | None = None  # when it had its row; None: never
+    first_token_s: float | None = None
+    total_s: float = 0.0
+
+
+class Stream:
+    """Iterate over it, once: it gives each Token when it is there and ends with the answer, after which `finish` tells.
+
+    Raises EngineError where the engine failed. Any thread may read and any may cancel; a reader that is slow delays
+    nobody, one that goes away should cancel.
+    """
+
+    def __init__(self, on_cancel: Callable[[], None] = lambda: None) -> None:
+        self._queue: SimpleQueue[Token | Finish] = SimpleQueue()
+        self._on_cancel = on_cancel
+        self.finish: Finish | None = None
+
+    def __iter__(self) -> Iterator[Token]:
+        while self.finish is None:
+            one = self._queue.get()
+            if isinstance(one, Token):
+                yield one
+            else:
+                self.finish = one
+        if self.finish.reason == ERROR:
+            raise EngineError(self.finish.message)
+
+    def cancel(self) -> None:
+        """The answer ends before the next step. Nothing happens if it has ended."""
+        if self.finish is None:
+            self._on_cancel()
+
+    def put(self, one: Token | Finish) -> None:
+        """For the engine. What comes after the first Finish is never read."""
+        self._queue.put(one)
