@@ -35,9 +35,13 @@ class DecodeState:
     def set_rows(self, tokens: list[int], positions: list[int]) -> None:
         """Next token and its position of every row, 32 of each; position NO_USER leaves a row out."""
         places = torch.tensor(positions, dtype=torch.int32)
-        self._mesh.update(self.tokens, torch.tensor(tokens, dtype=torch.int32).reshape(1, 1, 1, -1))
+        self.set_tokens(tokens)
         self._mesh.update(self.positions, places)
         self._mesh.update(self.rope_positions, places.clamp(min=0).repeat(2)[None])
+
+    def set_tokens(self, tokens: list[int]) -> None:
+        """Next token of every row, 32; all else stays."""
+        self._mesh.update(self.tokens, torch.tensor(tokens, dtype=torch.int32).reshape(1, 1, 1, -1))
 
     def set_blocks(self, blocks: list[list[int]]) -> None:
         """The blocks of every row in order of position; [[5, 2], []] is the page table 5 2 0 .. / 0 0 0 .."""

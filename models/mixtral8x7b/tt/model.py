@@ -32,6 +32,7 @@ from models.mixtral8x7b.tt.steps import DecodeStep
 from models.mixtral8x7b.tt.weights import Weights
 
 # is given a piece, a position of its prompt, and the logits of up to 32 positions from there on, float32 [N, vocab]
+TakeLogits = Callable[[torch.Tensor], None]  # is given those of all rows, float32 [32, vocab_size]
 TakePromptLogits = Callable[[Piece, int, torch.Tensor], None]
 
 
@@ -70,7 +71,7 @@ class Mixtral:
         )
         planned.check(n_blocks)
         self.config, self.mesh, self.precision = config, mesh, precision
-        self.max_context, self._max_pass_tokens = max_context, max_pass_tokens
+        self.max_context, self._max_pass_tokens, self.n_tokens = max_context, max_pass_tokens, n_tokens
         self.largest_pass = planned.pass_tokens  # rows; larger ones the KV cache does not call for
         self._residual = residual(config.dim)
         self._rope = Rope(config, mesh)
@@ -86,12 +87,16 @@ class Mixtral:
 
     # ---------------------------------------------------------------- decode
 
-    def step(self, choices: ExpertChoices | None = None) -> None:
+    def step(self, choices: ExpertChoices | None = None, take_logits: TakeLogits | None = None) -> None:
         """One decode step of all 32 rows, on the chips from end to end: state.tokens become the next tokens.
 
-        With `choices` the layers note there which experts each row's token went to.
+        With `choices` the layers note there which experts each row's token went to. With take_logits the host reads in
+        the middle: such a step cannot be recorded.
         """
-        self.sampler.forward(self.decode_logits(choices), self.state.tokens)
+        logits = self.decode_logits(choices)
+        if take_logits is not None:
+            take_logits(self.copy_logits(logits))
+        self.sampler.forward(logits, self.state.tokens)
         self.state.advance()
         self.sampler.advance()
 
@@ -191,8 +196,12 @@ class Mixtral:
         self.sampler.forward(logits, self._sampled_ids)
         return [int(token) for token in self.mesh.read_replicated(self._sampled_ids).flatten().tolist()]
 
+    def copy_logits(self, logits: ttnn.Tensor) -> torch.Tensor:
+        """Logits on the host, float32 [32, vocab_size]."""
+        return self.mesh.read_columns(logits)[0, 0, :, : self.config.vocab_size].float()
+
     def read_logits(self, logits: ttnn.Tensor) -> torch.Tensor:
         """Logits on the host, float32 [32, vocab_size]. Frees them on the chips."""
-        whole = self.mesh.read_columns(logits)[0, 0, :, : self.config.vocab_size].float()
+        whole = self.copy_logits(logits)
         ttnn.deallocate(logits)
         return whole

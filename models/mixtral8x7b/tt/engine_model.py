@@ -1,0 +1,74 @@
+"""The ttnn model as the engine wants it: what rows do in, ids out."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from models.mixtral8x7b.engine.model import Row
+from models.mixtral8x7b.packing import Pass
+from models.mixtral8x7b.sampling import GREEDY
+from models.mixtral8x7b.tt.decode_state import NO_USER
+from models.mixtral8x7b.tt.model import Mixtral
+from models.mixtral8x7b.tt.traced_step import TracedStep
+from models.mixtral8x7b.tt.warm_up import warm_up
+
+
+class EngineModel:
+    """trace: the decode step is recorded and replayed. warm: every program is built first, and the recording then lives
+    on; otherwise a prefill pass, which may build programs, ends it, and the next step makes it anew.
+
+    While a row reads logits steps are not replayed: the host reads in their middle.
+    """
+
+    def __init__(self, model: Mixtral, trace: bool, warm: bool) -> None:
+        self.n_blocks, self.max_context = model.cache.n_blocks, model.max_context
+        self.vocab_size, self.largest_pass = model.config.vocab_size, model.largest_pass
+        self._model = model
+        self._traced = TracedStep(model.mesh, model.step) if trace else None
+        self._lives_on = warm
+        if warm:
+            warm_up(model)
+            if self._traced:
+                self._traced.record()
+        self._reads_logits = False
+        self._logits = torch.empty(0)
+        self._tokens: list[int] = []
+
+    def set_rows(self, rows: Sequence[Row | None]) -> None:
+        state = self._model.state
+        positions = [NO_USER if row is None or row.position is None else row.position for row in rows]
+        state.set_rows([row.token if row else 0 for row in rows], positions)
+        state.set_blocks([list(row.blocks) if row else [] for row in rows])
+        indices = [row.next_index if row else 0 for row in rows]
+        self._model.sampler.set([row.sampling if row else GREEDY for row in rows], indices)
+        self._reads_logits = any(row.reads_logits for row in rows if row)
+
+    def prefill(self, of: Pass) -> list[int]:
+        if self._traced and not self._lives_on:
+            self._traced.release()
+        logits = self._model.prefill_pass(of)
+        if self._reads_logits:
+            self._keep(self._model.copy_logits(logits))
+        return self._model.sample(logits)
+
+    def step(self) -> None:
+        if self._reads_logits:
+            self._model.step(take_logits=self._keep)
+        elif self._traced:
+            self._traced()
+        else:
+            self._model.step()
+
+    def read_tokens(self) -> list[int]:
+        self._tokens = self._model.state.read_tokens()
+        return self._tokens
+
+    def read_logits(self) -> torch.Tensor:
+        """Of the ids that the tokenizer has, float32 [32, n_tokens]."""
+        return self._logits
+
+    def write_tokens(self, tokens: Mapping[int, int]) -> None:
+        self._model.state.set_tokens([tokens.get(row, token) for row, token in enumerate(self._tokens)])
+
+    def _keep(self, logits: torch.Tensor) -> None:
+        self._logits = logits[:, : self._model.n_tokens]
