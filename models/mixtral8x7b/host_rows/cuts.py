@@ -37,6 +37,8 @@ def _most_likely(weights_V: Tensor, limit: float, sizes_V: Tensor | None = None)
     sums = totals.cumsum(0)
     place = min(int(torch.searchsorted(sums, limit)), _N_BUCKETS - 1)
     above, bucket = sums[place] - totals[place], _N_BUCKETS - 1 - place
+    if bucket == 0:  # below 2^-133: weights of nothing, of which there are many where few tokens may come
+        return weights_V
     ids = torch.from_numpy(np.flatnonzero(buckets_V.numpy() == bucket))
     ids = ids[weights_V[ids].sort(descending=True, stable=True).indices]
     sizes = torch.ones_like(ids) if sizes_V is None else sizes_V[ids]
