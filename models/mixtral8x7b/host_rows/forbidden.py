@@ -50,8 +50,7 @@ class Forbidden:
                 logits_V[self._stop_ids] = stops
 
     def _ends_of_bad_words(self) -> list[int]:
-        last = self._ids[-1] if self._ids else None
-        found = self._endings.get(last, ()) if last is not None else ()
+        found = self._endings.get(self._ids[-1], ()) if self._ids else ()
         return [end for before, end in found if tuple(self._ids[-len(before) :]) == before]
 
 
