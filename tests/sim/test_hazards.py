@@ -184,6 +184,19 @@ def test_seeds_decide_the_draws(mesh: Mesh) -> None:
     assert {token for step in (*once, *others) for token in step} <= kept
 
 
+@pytest.mark.router_and_sampler
+def test_what_ran_between_changes_no_draw(mesh: Mesh) -> None:
+    """4 s: exp, silu and softmax advance the generators that `sampling` draws with, each core's by another number."""
+    sampler, busy = Sampler(VOCABULARY, mesh), mesh.put(torch.ones(1, 1, 256, 1024), ttnn.bfloat16, ttnn.TILE_LAYOUT)
+    logits = torch.randn(1, VOCABULARY, generator=torch.Generator().manual_seed(6)).expand(ROWS, -1).bfloat16()
+    sampler.set([SamplingParams(2.0, 32, seed=5)] * ROWS)
+    quiet = draws(mesh, sampler, logits, 2)
+    sampler.set([SamplingParams(2.0, 32, seed=5)] * ROWS)
+    first = draws(mesh, sampler, logits, 1)
+    ttnn.deallocate(ttnn.silu(busy))
+    assert first + draws(mesh, sampler, logits, 1) == quiet
+
+
 def draws(mesh: Mesh, sampler: Sampler, logits: torch.Tensor, n: int) -> list[list[int]]:
     """n tokens of every row, one after the other."""
     ids = mesh.put(torch.zeros(1, 1, 1, ROWS, dtype=torch.int32), ttnn.uint32)
