@@ -96,20 +96,18 @@ def test_answers_are_the_references(trace: bool, warm: bool, prefix_cache: bool)
 
 
 def test_answers_of_few_blocks_are_the_references() -> None:
-    """Prompts that begin alike and go in chunks, and preemption: 8 blocks for 12 requests."""
+    """Prompts that begin alike and go in chunks, waiting for one another: 8 blocks for 12 requests."""
     shared = prompt(130, 0)
     prompts = [shared + prompt(1 + 9 * n, n) if n % 4 == 0 else prompt(40 + n, n) for n in range(12)]
     with exact_model(1, n_blocks=8) as model:
         of = Answers(model, pass_tokens=256, prefix_cache=True)
-        streams = [of.arrive(Request(ids, 20 + n))[1] for n, ids in enumerate(prompts)]
+        streams = [of.arrive(Request(ids, 3 + n))[1] for n, ids in enumerate(prompts)]
         of.run()
-        stats = of.loop.stats()
+    assert of.loop.stats().cached_tokens > 0
     found = [[token.id for token in read(stream)] for stream in streams]
-    assert stats.preemptions > 0
-    assert stats.cached_tokens > 0
-    assert [len(ids) for ids in found] == [20 + n for n in range(12)]
+    assert [len(ids) for ids in found] == [3 + n for n in range(12)]
     for n in (0, 4, 7, 11):
-        assert found[n] == greedy(prompts[n], 20 + n)
+        assert found[n] == greedy(prompts[n], 3 + n)
 
 
 request_of = st.tuples(st.integers(1, 90), st.integers(1, 9), st.booleans())  # prompt, answer, is it sampled
@@ -121,9 +119,9 @@ def rounding_model() -> Iterator[EngineModel]:
         yield EngineModel(build(mesh), trace=True, warm=False)
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(
-    st.lists(st.tuples(request_of, st.integers(0, 12), st.one_of(st.none(), st.integers(0, 20))), max_size=40),
+    st.lists(st.tuples(request_of, st.integers(0, 12), st.one_of(st.none(), st.integers(0, 20))), max_size=36),
     st.integers(0, 12),
 )
 def test_with_rounding_no_neighbour_changes_a_bit(
@@ -178,13 +176,14 @@ def test_a_row_that_the_host_draws_is_what_the_chips_draw() -> None:
     assert [tokens[0].drawn is None for tokens in found] == [False, True, False]
 
 
-def test_a_seeded_request_repeats_after_preemption() -> None:
+def test_a_preempted_request_goes_on_as_if_nothing_had_been() -> None:
+    """The younger of two that need 3 blocks each, of 4: its random numbers go on."""
     ids, sampling = prompt(60, 7), SamplingParams(1.0, seed=9)
     with exact_model(1, n_blocks=4) as model:
-        alone = answers(model, [Request(ids, 80, sampling)])
-        older = [Request(prompt(60, 8), 80), Request(ids, 80, sampling)]
+        alone = answers(model, [Request(ids, 72, sampling)])
         of = Answers(model)
-        streams = [of.arrive(request)[1] for request in older]
+        older, younger = (of.arrive(one)[1] for one in (Request(prompt(60, 8), 70), Request(ids, 72, sampling)))
         of.run()
-        assert of.loop.stats().preemptions == 1
-        assert [token.id for token in read(streams[1])] == alone[0]
+    assert of.loop.stats().preemptions == 1
+    assert [token.id for token in read(younger)] == alone[0]
+    assert [token.id for token in read(older)][:8] == greedy(prompt(60, 8), 8)
