@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +17,12 @@ from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.scheduler import (
     GATHER_STEPS,
     MOST_PASSED,
+    PATIENCE,
     most_passes_between_turns,
     most_tenures,
     most_turns,
 )
+from models.mixtral8x7b.packing import Pass
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
 from models.mixtral8x7b.sampling import SamplingParams
 from tests.engine.driver import STEP_S, Driver, pass_seconds
@@ -145,6 +148,26 @@ def test_a_short_prompt_passes_a_long_one_that_is_being_prefilled() -> None:
     passes_of_long = -(-10000 // 256)
     assert driver.finish(long).total_s > passes_of_long * pass_seconds(256)
     assert driver.finish(short).total_s <= 2 * (2 * pass_seconds(256) + STEP_S)
+
+
+def test_a_long_prompt_has_its_turns_among_short_ones_without_end_and_no_more() -> None:
+    first_ids: list[int] = []
+
+    class Model(StubModel):
+        def prefill(self, of: Pass) -> list[int]:
+            first_ids.extend(piece.prompt.ids[0] for piece in of.pieces)
+            return super().prefill(of)
+
+    driver = Driver(2000, pass_tokens=256, model_type=Model)
+    driver.add(Request([1], 5000))
+    driver.loop.turn()
+    long = driver.add(Request(prompt(2048, first=7), 1))
+    while not long.over:
+        while driver.loop.stats().n_prefilling + driver.loop.n_waiting < 3:
+            driver.add(Request(prompt(250, first=2), 1))  # as much as a pass has
+        driver.loop.turn()
+    turns = [number for number, first in enumerate(first_ids) if first == 7]
+    assert [after - before for before, after in pairwise(turns)] == [PATIENCE + 1] * 7
 
 
 def finish_bound(requests: Sequence[Request], largest_pass: int) -> float:
