@@ -151,6 +151,8 @@ REFUSED_BY_TTNN: list[Refused] = [
     ("must not overlap", lambda t: fused_update(t, k=t.heads(1))),
     ("matching cache tensor dtypes", lambda t: fused_update(t, v_cache=t(64, 1, 64, 128))),
     ("cast prefill K/V to the cache dtype", lambda t: fill(t, new=t.prefill(128, 1, BF16))),
+    ("must be less than max_num_blocks", lambda t: fused_update(t, page_table=t.ints(32, 1000))),
+    ("must be less than max_num_blocks", lambda t: update(t, page_table=t.ints(32, 1000))),
     ("must fit in max_num_blocks_per_seq", lambda t: fill(t, new=t.prefill(256, 1))),
     ("within the page_table batch size", lambda t: fill(t, batch_idx=40)),
     ("INT32", lambda t: fill(t, table=t.ints(32, 2, dtype=U32))),

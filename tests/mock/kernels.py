@@ -85,9 +85,10 @@ def programs(mesh: Any, section: Any) -> Iterator[tuple[str, Callable[[], None]]
     """Of one model: each is named by what it does."""
     from tests.mock.program import ROWS, build, prompts, set_rows
 
-    model = build(section, mesh)
+    model = build(section, mesh, notes_experts=True)
     set_rows(model, section, ROWS)
     yield "decode step with sampling", model.step
+    yield "decode step that notes the chosen experts", partial(model.step, model.choices)
     for lengths in section.prefills:
         prefill = partial(model.prefill, prompts(lengths))
         yield (

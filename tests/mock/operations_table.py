@@ -51,8 +51,7 @@ The last column says what vouches for the values that the CPU backend computes: 
 number of calls compared on random inputs, or a test with an independent oracle. A worked
 example is a test in `{examples}` with numbers that follow by hand from ttnn's description.
 
-Not in the records: traces, of which the mock has empty ones only (`tests/mock/live_trace.py`), and the weight cache's
-files.
+Not in the records: traces, of which the mock has empty ones (`tests/mock/live_trace.py`), and the weight cache's files.
 
 Models, and the prompts of their prefills in tokens:
 

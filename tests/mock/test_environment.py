@@ -230,3 +230,15 @@ def test_another_target_leaves_the_tier_out_and_says_so() -> None:
     run = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, run.stdout
     assert "left out: tests/mock, the real ttnn on a mocked T3000 (it runs alone: pytest --target mock" in run.stdout
+
+
+def test_fast_dispatch_is_not_mocked_where_the_environment_says_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TT_METAL_SLOW_DISPATCH_MODE", "1")
+    with pytest.raises(VirtualChipsError, match="cannot mock fast dispatch: TT_METAL_SLOW_DISPATCH_MODE is set; unset"):
+        virtual_t3000.prepare_mock(tmp_path, fast_dispatch=True)
+    monkeypatch.delenv("TT_METAL_SLOW_DISPATCH_MODE")
+    variables = virtual_t3000.prepare_mock(tmp_path, fast_dispatch=True)
+    assert "TT_METAL_SLOW_DISPATCH_MODE" not in variables
+    assert Path(variables["TT_METAL_MOCK_CLUSTER_DESC_PATH"]).read_text().count("n150") == 16

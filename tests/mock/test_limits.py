@@ -76,6 +76,15 @@ def test_the_tiny_checkpoints_model(mesh: Mesh, precision: str) -> None:
     assert len(list(Generator(model, trace=False).generate([[1, 2, 3]] * 32, max_new_tokens=3))) == 3
 
 
+@pytest.mark.parametrize("context", [64, 150, 20000])
+def test_one_user_of_a_context_that_ends_inside_a_chunk_of_keys(mesh: Mesh, context: int) -> None:
+    """The page table's row is longer than the user's blocks; ttnn wants as many blocks in the cache."""
+    section = Section(TINY, "performance", 1, context, ())
+    model = build(section, mesh)
+    set_rows(model, section, 1)
+    model.step()
+
+
 def test_32_users_of_32k_do_not_fit(mesh: Mesh) -> None:
     """The model refuses before it loads anything, and it is right: the allocator has no room for the cache."""
     section = Section(MIXTRAL_8X7B, "performance", 32, 32768, ())

@@ -91,6 +91,11 @@ def _check_update(
         )
     if (heads, head_dim) != (cache.spec.shape[1], cache.spec.shape[3]):
         raise fail(operation, f"geometry mismatch: cache {cache.spec.shape!r}, input {new.spec.shape!r}")
+    pages, blocks = page_table.spec.shape[1], cache.spec.shape[0]
+    if pages > blocks:
+        raise fail(
+            operation, f"max_num_blocks_per_seq must be less than max_num_blocks: {pages} pages of {blocks} blocks"
+        )
 
 
 def _update(operation: str, cache: Tensor, new: Tensor, update_idxs: Tensor, page_table: Tensor) -> None:

@@ -14,7 +14,7 @@ from models.mixtral8x7b.arguments import RequestError
 from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.packing import LARGEST_PASS, Pass, Piece, pack, pass_sizes
 from models.mixtral8x7b.paging import Prompt
-from models.mixtral8x7b.tt.decode_state import DecodeState
+from models.mixtral8x7b.tt.decode_state import DecodeState, table_width
 from models.mixtral8x7b.tt.decoder import DecoderBlock
 from models.mixtral8x7b.tt.embedding import Embedding
 from models.mixtral8x7b.tt.expert_choices import ExpertChoices
@@ -37,7 +37,8 @@ TakePromptLogits = Callable[[Piece, int, torch.Tensor], None]
 
 
 class Mixtral:
-    """n_blocks KV blocks of 64 positions are shared by all users; one user may have max_context positions.
+    """n_blocks KV blocks of 64 positions are shared by all users; one user may have max_context positions. Where one
+    user's row of the page table is longer than that, there are as many blocks as it has.
 
     n_tokens: how many ids the tokenizer has; from there on none is drawn (None: all of the vocabulary may be).
     max_pass_tokens limits the rows of one prefill pass. notes_experts: whether there are `choices` for a step to note.
@@ -66,6 +67,7 @@ class Mixtral:
             raise ConfigError(
                 f"max_pass_tokens is {max_pass_tokens}; expected one of {', '.join(map(str, pass_sizes()))}"
             )
+        n_blocks = max(n_blocks, table_width(max_context))  # a row of the page table names no more than there are
         planned = plan(
             config, precision, mesh.n_devices, n_blocks, max_context, max_pass_tokens, n_tokens, notes_experts
         )
