@@ -187,7 +187,7 @@ MISTAKES = {
     ("--max-new-tokens", 0): "0 new tokens; expected 1 to 127",
     ("--context", 40000, "--users", 1): "a context of 40000 tokens is too long; this model was made for 32768",
     ("--context", 500): "500 is no context of the original demo, so --users must be given",
-    ("--precision", "best"): "precision is 'best'; expected one of performance, accuracy",
+    ("--precision", "best"): "precision is 'best'; expected one of performance, accuracy, mixed, bfp4",
     ("--target", "gpu"): "target is 'gpu'; expected one of cpu, mock, sim, device",
     ("--target", "device"): "cannot use target device: the CPU backend is already imported",
     ("--prompts", "nowhere.json"): "cannot read the prompts file nowhere.json: No such file",
