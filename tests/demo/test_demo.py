@@ -68,8 +68,9 @@ def test_make_demo_answers_32_questions(run) -> None:
     assert "\x1b" not in printed
 
 
-def test_the_accuracy_preset_answers_too(run) -> None:
-    printed, _ = run("--precision", "accuracy")
+@pytest.mark.parametrize("preset", ["accuracy", "mixed", "bfp4"])
+def test_the_other_presets_answer_too(run, preset: str) -> None:
+    printed, _ = run("--precision", preset)
     assert int(re.search(r"Exactly right +(\d+) of 32", printed)[1]) >= RIGHT_ANSWERS  # type: ignore[index]
 
 
