@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--max-new-tokens", type=int, default=50, metavar="N", help="demo: tokens for each user (50)")
     group.addoption("--prompts", type=Path, metavar="FILE", help='demo: a JSON list of {"prompt": "..."}')
     group.addoption("--prefill", type=int, metavar="N", help="demo: prompt tokens to prefill, the rest is decoded")
-    group.addoption("--precision", default="performance", help="demo: performance or accuracy")
+    group.addoption("--precision", default="performance", help="demo: performance, accuracy, mixed or bfp4")
     group.addoption("--cache-only", action="store_true", help="demo: refuse to convert weights")
 
 

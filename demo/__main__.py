@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=50, metavar="N", help="for each user (default: 50)")
     parser.add_argument("--prompts", type=Path, metavar="FILE", help='a JSON list of {"prompt": "..."}')
     parser.add_argument("--prefill", type=int, metavar="N", help="prompt tokens to prefill, the rest is decoded (all)")
-    parser.add_argument("--precision", default="performance", help="performance (default) or accuracy")
+    parser.add_argument("--precision", default="performance", help="performance (default), accuracy, mixed or bfp4")
     parser.add_argument("--warm-up", action="store_true", help="fill and check the weight cache, no answers")
     parser.add_argument("--cache-only", action="store_true", help="refuse to convert weights: the cache must be whole")
     arguments = parser.parse_args()

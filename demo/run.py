@@ -21,7 +21,7 @@ from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.open_checkpoint import open_checkpoint
 from models.mixtral8x7b.tt.precision import Precision, preset
-from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
+from models.mixtral8x7b.tt.weight_cache import CheckpointWeights, bytes_per_number
 
 USERS_AT = {128: 32, 4096: 32, 8192: 16, 16384: 8, 32768: 4}  # the original demo's batch for each context
 TINY_NOTE = "A tiny model trained on these facts: it shows that the program is right, not what Mixtral or a T3000 does."
@@ -70,7 +70,7 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
             f"{options.max_new_tokens} new tokens; expected 1 to {options.context - 1}, the context less 1"
         )
     precision = preset(options.precision)
-    checkpoint, cache = open_checkpoint(settings, options.flavour, precision)
+    checkpoint, cache = open_checkpoint(settings, options.flavour)
     checkpoint.config.check_context(options.context)
     tokenizer = Tokenizer(settings.tokenizer or checkpoint.directory)
     tokenizer.check_vocab_size(checkpoint.config.vocab_size)
@@ -107,7 +107,7 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
 def warm_up(options: DemoOptions, settings: Settings, mesh: Mesh) -> None:
     """Fills the weight cache for a precision, or checks every byte that is there. Raises what run_demo raises."""
     precision = preset(options.precision)
-    checkpoint, cache = open_checkpoint(settings, options.flavour, precision)
+    checkpoint, cache = open_checkpoint(settings, options.flavour)
     started = time.perf_counter()
     _load(checkpoint, cache, options, precision, mesh, n_blocks=1, max_context=KV_BLOCK)
     files = CacheFolder(cache).files.values()
@@ -136,7 +136,9 @@ def _load(
     n_tokens: int | None = None,
 ) -> Mixtral:
     with progress_bar("loading the weights") as on_progress:
-        weights = CheckpointWeights(checkpoint, mesh, cache, options.cache_only, on_progress)
+        weights = CheckpointWeights(
+            checkpoint, mesh, cache, options.cache_only, on_progress, bytes_per_number(precision)
+        )
         return Mixtral(weights, mesh, precision, n_blocks, max_context, n_tokens=n_tokens)
 
 

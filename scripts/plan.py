@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path, help="holds params.json or config.json; weights are not needed")
     parser.add_argument("--users", type=int, default=32, metavar="N", help="default: 32")
     parser.add_argument("--context", type=int, default=16384, metavar="TOKENS", help="of each user (default: 16384)")
-    parser.add_argument("--precision", default="performance", help="performance (default) or accuracy")
+    parser.add_argument("--precision", default="performance", help="performance (default), accuracy, mixed or bfp4")
     parser.add_argument("--chips", type=int, default=8, metavar="N", help="1, 2, 4 or 8 (default: 8)")
     arguments = parser.parse_args()
     from models.mixtral8x7b.target import use_target

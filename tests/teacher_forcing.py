@@ -53,7 +53,8 @@ def router_margins(reference: Transformer, ids_RP: torch.Tensor) -> torch.Tensor
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of logits with others: correlation of all of them, and how often the first choice is the same."""
+    """Of logits with others: correlation of all of them, how often the first choice is the same, and how far the
+    distributions are apart."""
 
     positions: int
     pcc: float
@@ -61,11 +62,12 @@ class Agreement:
     top_1_decided: float  # where the others' best leads by MARGIN
     decided: float  # of the positions
     top_5: float  # the others' first is among the five first
+    kl: float  # nats: the mean of Kullback and Leibler's divergence, from the others
 
     def __str__(self) -> str:
         return (
             f"{self.positions} positions, PCC {self.pcc:.5f}, top-1 {self.top_1_decided:.4f} where decided "
-            f"({self.decided:.0%}), {self.top_1:.4f} everywhere, top-5 {self.top_5:.4f}"
+            f"({self.decided:.0%}), {self.top_1:.4f} everywhere, top-5 {self.top_5:.4f}, KL {self.kl:.5f}"
         )
 
 
@@ -82,4 +84,15 @@ def agreement(ours: torch.Tensor, theirs: torch.Tensor) -> Agreement:
         top_1_decided=same[decided].float().mean().item(),
         decided=decided.float().mean().item(),
         top_5=(ours.topk(5).indices == first[:, None]).any(-1).float().mean().item(),
+        kl=_divergence(ours, theirs),
     )
+
+
+def _divergence(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    log_p, log_q = theirs.double().log_softmax(-1), ours.double().log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).mean().item()
+
+
+def perplexity(logits: torch.Tensor, next_ids: torch.Tensor) -> float:
+    """Of logits [N, vocab] with the ids that came next [N]."""
+    return torch.nn.functional.cross_entropy(logits.double(), next_ids).exp().item()

@@ -36,7 +36,7 @@ USERS = 32
 @pytest.mark.parametrize("mesh", [pytest.param(8, id="wormhole_b0-True")], indirect=True)
 def test_mixtral_model_inference(mesh: Mesh, n_layers: int, target: str) -> None:
     settings = Settings.from_environment()
-    checkpoint, cache = open_checkpoint(settings, "instruct", PERFORMANCE)
+    checkpoint, cache = open_checkpoint(settings, "instruct")
     n_layers = min(n_layers, checkpoint.config.n_layers)
     weights = CheckpointWeights(checkpoint, mesh, cache)
     weights.config = replace(weights.config, n_layers=n_layers)  # the rest of the layers is never asked for

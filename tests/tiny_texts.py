@@ -32,6 +32,10 @@ class Texts:
         parts = [values_RP[r, self.first[r] : len(row) - 1] for r, row in enumerate(self.rows)]
         return torch.cat(parts)
 
+    def next_ids(self) -> torch.Tensor:
+        """The ids that follow the positions that count, [N]."""
+        return torch.cat([torch.tensor(row[first + 1 :]) for row, first in zip(self.rows, self.first, strict=True)])
+
 
 def answers(tokenizer: Tokenizer) -> Texts:
     """The 32 demo questions and their right answers; the answers' positions count."""

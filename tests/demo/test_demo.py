@@ -68,8 +68,9 @@ def test_make_demo_answers_32_questions(run) -> None:
     assert "\x1b" not in printed
 
 
-def test_the_accuracy_preset_answers_too(run) -> None:
-    printed, _ = run("--precision", "accuracy")
+@pytest.mark.parametrize("preset", ["accuracy", "mixed", "bfp4"])
+def test_the_other_presets_answer_too(run, preset: str) -> None:
+    printed, _ = run("--precision", preset)
     assert int(re.search(r"Exactly right +(\d+) of 32", printed)[1]) >= RIGHT_ANSWERS  # type: ignore[index]
 
 
@@ -187,7 +188,7 @@ MISTAKES = {
     ("--max-new-tokens", 0): "0 new tokens; expected 1 to 127",
     ("--context", 40000, "--users", 1): "a context of 40000 tokens is too long; this model was made for 32768",
     ("--context", 500): "500 is no context of the original demo, so --users must be given",
-    ("--precision", "best"): "precision is 'best'; expected one of performance, accuracy",
+    ("--precision", "best"): "precision is 'best'; expected one of performance, accuracy, mixed, bfp4",
     ("--target", "gpu"): "target is 'gpu'; expected one of cpu, mock, sim, device",
     ("--target", "device"): "cannot use target device: the CPU backend is already imported",
     ("--prompts", "nowhere.json"): "cannot read the prompts file nowhere.json: No such file",

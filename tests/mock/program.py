@@ -20,7 +20,7 @@ TWO_LAYERS = replace(MIXTRAL_8X7B, n_layers=2)
 TINY = MixtralConfig(256, 3, 32, 128, 16, 8, 1e-5, 1024, MoeConfig(8, 2))
 MIXTRAL_8X22B = MixtralConfig(6144, 56, 128, 16384, 48, 8, 1e-5, 32768, MoeConfig(8, 2), max_seq_len=65536)
 ROWS = 32
-PRESETS = ("performance", "accuracy")
+PRESETS = ("performance", "accuracy")  # everything is run; of the others, which differ in the experts, what shows that
 SCORED = (40, 70)  # tokens of the prompts whose every logit is asked for
 
 
@@ -44,6 +44,10 @@ SECTIONS = {
     **{
         f"full size, 32 layers, {preset}": Section(MIXTRAL_8X7B, preset, 18, 32768, ((128,), (20000,)))
         for preset in PRESETS
+    },
+    **{
+        f"full size, 2 layers, {preset}": Section(TWO_LAYERS, preset, 32, 32768, ((100,), (2000,)))
+        for preset in ("mixed", "bfp4")
     },
     **{f"tiny, {preset}": Section(TINY, preset, 32, 32768, _PREFILLS) for preset in PRESETS},
     "8x22B, 2 layers, 32002 tokens, performance": Section(

@@ -106,7 +106,7 @@ def test_the_mock_records_no_trace(mesh: Mesh) -> None:
 
 
 def test_what_does_not_exist_is_named(mesh: Mesh) -> None:
-    with pytest.raises(ConfigError, match="precision is 'best'; expected one of performance, accuracy"):
+    with pytest.raises(ConfigError, match="precision is 'best'; expected one of performance, accuracy, mixed, bfp4"):
         preset("best")
     with pytest.raises(ConfigError, match="a context of 40000 tokens is too long"):
         build(Section(TINY, "performance", 1, 40000, ()), mesh)

@@ -15,7 +15,7 @@ from models.mixtral8x7b.paging import Prompt, blocks_for
 from models.mixtral8x7b.reference.model import Transformer
 from models.mixtral8x7b.tokenizer import Tokenizer
 from tests.sim.own_process import run
-from tests.thresholds import ROUTER_MARGIN
+from tests.thresholds import BOUNDS, ROUTER_MARGIN
 from tests.tiny_texts import USERS, Texts, stories
 
 if TYPE_CHECKING:
@@ -106,10 +106,14 @@ def check_agreement(
     file = folder / "logits"
     what = [str(mesh.n_devices), str(repacked), preset, work.kind, str(work.number), str(file)]
     run(["-m", "tests.sim.stories", *what])
-    record_property("against the CPU backend", agreement(ours, torch.load(file)))
-    assert found.pcc > 0.9995
-    assert everywhere.pcc > 0.999
-    assert everywhere.top_1_decided == everywhere.top_5 == 1.0
+    on_cpu = torch.load(file)
+    record_property("against the CPU backend", agreement(ours, on_cpu))
+    assert agreement(ours[routed_alike], on_cpu[routed_alike]).pcc > 0.9995
+    bounds = BOUNDS[preset]
+    assert found.pcc > bounds.logits_pcc["stories"]
+    assert everywhere.pcc > bounds.logits_pcc["stories"]
+    assert everywhere.top_1_decided == 1.0
+    assert everywhere.top_5 >= bounds.top_5
     return everywhere
 
 

@@ -205,18 +205,18 @@ def test_blocks_in_use_are_as_among_all_rows(mesh: Mesh, pattern: str) -> None:
     """5 s each: to the bit, and the others are 0, whatever was in memory before."""
     expert = Expert(weights_of(reference(CONFIG), mesh), mesh, PERFORMANCE, 0, 1)
     for rows in BLOCK_ROWS:
-        for weight, width, programs, dtype in (
-            (expert._w1, CONFIG.dim, expert._up_blocks, PERFORMANCE.expert_activations),
-            (expert._w2, CONFIG.hidden_dim, expert._down_blocks, ttnn.bfloat16),
+        for matrix, width, dtype in (
+            (expert.w3, CONFIG.dim, PERFORMANCE.expert_activations),
+            (expert.w2, CONFIG.hidden_dim, ttnn.bfloat16),
         ):
             x = random(1, 1, 3 * rows, width)
             poison(mesh, PATTERNS.get(pattern, 0))
             every = mesh.put(x, ttnn.bfloat8_b, ttnn.TILE_LAYOUT)
-            dense = mesh.read_replicated(expert._prefill_matmul(every, weight, dtype))
+            dense = mesh.read_replicated(matrix.with_all_rows(every, dtype))
             blocks = mesh.put(x.view(3, 1, rows, width), ttnn.bfloat8_b, ttnn.TILE_LAYOUT)
             for in_use in ([1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 2.0**-30, 1.0]):
                 flags = mesh.put(torch.tensor(in_use).view(1, 1, 3, 1), ttnn.bfloat16)
-                made = expert._block_matmul(blocks, weight, programs[rows], flags, dtype)
+                made = matrix.with_blocks(blocks, flags, dtype)
                 expected = dense.view(3, 1, rows, -1) * (torch.tensor(in_use) != 0).view(3, 1, 1, 1)
                 assert torch.equal(mesh.read_replicated(made), expected), f"{rows} rows, {in_use}"
 
@@ -225,7 +225,7 @@ def test_an_expert_of_blocks(mesh: Mesh, record_property: Record) -> None:
     """2 s: against float32 on the same rounded inputs, beside the expert of all rows."""
     expert = Expert(weights_of(reference(CONFIG), mesh), mesh, PERFORMANCE, 0, 1)
     x = random(1, 1, 512, CONFIG.dim)
-    w1, w2, w3 = (mesh.read_replicated(w)[0, 0].float() for w in (expert._w1, expert._w2, expert._w3))
+    w1, w2, w3 = (mesh.read_replicated(m.weight)[0, 0].float() for m in (expert.w1, expert.w2, expert.w3))
     given = rounded(mesh, x)[0, 0]
     expected = (torch.nn.functional.silu(given @ w1) * (given @ w3)) @ w2
     dense = expert.forward_prefill(mesh.put(x, ttnn.bfloat8_b, ttnn.TILE_LAYOUT))

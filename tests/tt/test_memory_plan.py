@@ -13,7 +13,7 @@ import ttnn
 from models.mixtral8x7b.config import MIXTRAL_8X7B, ConfigError, MoeConfig
 from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.tt.memory_plan import BANKS, over_banks, plan, row_major, tiled
-from models.mixtral8x7b.tt.precision import ACCURACY, PERFORMANCE
+from models.mixtral8x7b.tt.precision import ACCURACY, BFP4, MIXED, PERFORMANCE, PRESETS
 from tests.mock.program import MIXTRAL_8X22B, TINY
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "plan.py"
@@ -37,9 +37,17 @@ def test_weights_are_those_of_the_design() -> None:
     accuracy = plan(MIXTRAL_8X7B, ACCURACY, 8, blocks(32, 16384), 16384)
     assert accuracy.weights()["experts"] == performance.weights()["experts"]
     assert accuracy.weights()["attention"] * 1088 == performance.weights()["attention"] * 2048
+    for precision, fourths in ((MIXED, 2), (BFP4, 3)):  # of the three matrices those in bfp4
+        planned = plan(MIXTRAL_8X7B, precision, 8, blocks(32, 16384), 16384)
+        up, down = (over_banks(*shape, ttnn.bfloat8_b) for shape in ((4096, 14336), (14336, 4096)))
+        narrow = (2 * up + (fourths == 3) * down) * 576 // 1088
+        assert planned.weights()["experts"] == 32 * (narrow + (fourths == 2) * down)
+        others = {"experts": planned.weights()["experts"]}
+        assert planned.weights() == performance.weights() | others
+        assert planned.activations() == performance.activations()
 
 
-@pytest.mark.parametrize("precision", [PERFORMANCE, ACCURACY], ids=lambda precision: precision.name)
+@pytest.mark.parametrize("precision", PRESETS.values(), ids=PRESETS)
 def test_the_promised_batches_fit_and_the_next_does_not(precision) -> None:
     for users, context in ((32, 4096), (32, 16384), (18, 32768)):
         plan(MIXTRAL_8X7B, precision, 8, blocks(users, context), context).check(blocks(users, context))
@@ -48,6 +56,17 @@ def test_the_promised_batches_fit_and_the_next_does_not(precision) -> None:
     planned.check(blocks(most, 32768))
     with pytest.raises(ConfigError, match=f"B too many for a chip, .* use at most {most} users of 32768 tokens"):
         planned.check(blocks(most + 1, 32768))
+
+
+@pytest.mark.parametrize(
+    ("precision", "tokens", "gigabytes"),
+    [(PERFORMANCE, 610_624, 6.34), (ACCURACY, 590_464, 6.52), (MIXED, 830_400, 4.43), (BFP4, 941_632, 3.46)],
+)
+def test_what_the_documentation_says_of_each_preset(precision, tokens: int, gigabytes: float) -> None:
+    """docs/precision.md: room for KV beside the largest pass, and what a decode step reads of a chip's weights."""
+    planned = plan(MIXTRAL_8X7B, precision, 8, 20000, 32768)
+    read = sum(planned.weights()[part] for part in ("experts", "attention", "router", "norms", "LM head"))
+    assert (planned.kv_tokens, round(read * BANKS / 1e9, 2)) == (tokens, gigabytes)
 
 
 def test_max_blocks_is_the_last_that_fits() -> None:

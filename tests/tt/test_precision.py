@@ -3,13 +3,16 @@
 from dataclasses import fields
 
 import pytest
+import torch
 import ttnn
 
 import ttnn_cpu
 from models.mixtral8x7b.paging import Prompt
+from models.mixtral8x7b.tt.expert import Expert
+from models.mixtral8x7b.tt.layouts import residual
 from models.mixtral8x7b.tt.mesh import open_mesh
 from models.mixtral8x7b.tt.model import Mixtral
-from models.mixtral8x7b.tt.precision import PRESETS
+from models.mixtral8x7b.tt.precision import PRESETS, Matrix
 from tests.tt.cases import reference, sliceable_config, weights_of
 
 # What runs on the matrix unit, or has a default that ttnn chooses. The rotary embedding is left to its default, HiFi4
@@ -51,7 +54,47 @@ def test_every_topk_is_stable() -> None:
 
 def test_no_preset_has_it() -> None:
     for precision in PRESETS.values():
-        for field in fields(precision):
-            value = getattr(precision, field.name)
-            if isinstance(value, ttnn.WormholeComputeKernelConfig):
-                assert value.math_fidelity is not ttnn.MathFidelity.HiFi4, f"{precision.name}: {field.name}"
+        values = {field.name: getattr(precision, field.name) for field in fields(precision)}
+        kernels = {name: value.kernel if isinstance(value, Matrix) else value for name, value in values.items()}
+        kernels = {name: k for name, k in kernels.items() if isinstance(k, ttnn.WormholeComputeKernelConfig)}
+        assert kernels.keys() == {
+            *("w1", "w2", "w3", "attention", "lm_head"),
+            *("sdpa_prefill", "sdpa_decode", "router", "norm", "row_selection"),
+        }
+        for name, kernel in kernels.items():
+            assert kernel.math_fidelity is not ttnn.MathFidelity.HiFi4, f"{precision.name}: {name}"
+
+
+def test_no_bit_of_a_weight_is_left_out() -> None:
+    """LoFi multiplies 5 bits of a weight, all that bfp4 has; bfp8 and bf16 want two phases."""
+    for precision in PRESETS.values():
+        for matrix in (precision.w1, precision.w2, precision.w3, precision.attention, precision.lm_head):
+            is_lofi = matrix.kernel.math_fidelity is ttnn.MathFidelity.LoFi
+            assert is_lofi == (matrix.dtype is ttnn.bfloat4_b), precision.name
+            assert matrix.kernel.fp32_dest_acc_en
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_each_matrix_is_stored_and_multiplied_as_the_preset_says(preset: str) -> None:
+    """In a decode step, among all rows of a pass and in blocks of them, by the calls that a model makes."""
+    config, precision = sliceable_config(), PRESETS[preset]
+    matrices = {"w1": precision.w1, "w2": precision.w2, "w3": precision.w3}
+    with ttnn_cpu.specs_only(), open_mesh(8) as mesh:
+        expert = Expert(weights_of(reference(config), mesh), mesh, precision, 0, 0)
+        for name, matrix in matrices.items():
+            held = getattr(expert, name)
+            assert (held.weight.dtype, held.kernel) == (matrix.dtype, matrix.kernel)
+        rows = ttnn.zeros((1, 1, 512, config.dim), dtype=ttnn.bfloat8_b, layout=ttnn.TILE_LAYOUT, device=mesh.device)
+        blocks = ttnn.reshape(rows, (2, 1, 256, config.dim))
+        in_use = mesh.put(torch.ones(1, 1, 2, 1), ttnn.bfloat16)
+        layout = residual(config.dim)
+        of_32 = mesh.put(torch.zeros(1, 1, 32, config.dim), ttnn.bfloat16, ttnn.TILE_LAYOUT, memory_config=layout)
+        with ttnn_cpu.record(ttnn) as calls:
+            expert.forward_decode(of_32)
+            expert.forward_prefill(rows)
+            expert.forward_blocks(blocks, in_use)
+    asked = [dict(call.arguments)["compute_kernel_config"] for call in calls if "compute_kernel_config" in call.line()]
+    in_order = [matrices[w].kernel.math_fidelity.name for w in ("w1", "w3", "w2")]
+    assert len(asked) == 9
+    for kernel, fidelity in zip(asked, 3 * in_order, strict=True):
+        assert f"MathFidelity.{fidelity}" in kernel

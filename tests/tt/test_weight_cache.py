@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import ttnn
 
 from models.mixtral8x7b.checkpoint.cache_folder import INDEX
 from models.mixtral8x7b.checkpoint.cached import CachedCheckpoint
@@ -17,7 +16,7 @@ from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import exclusive
 from models.mixtral8x7b.tt.mesh import open_mesh
-from models.mixtral8x7b.tt.precision import ACCURACY, PERFORMANCE
+from models.mixtral8x7b.tt.precision import ACCURACY, PRESETS
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights, cache_folder
 from tests.checkpoint.kills import inodes
 from tests.tt.weight_cache_cases import (  # noqa: F401
@@ -54,19 +53,24 @@ def test_cached_equals_fresh_bit_for_bit_and_the_second_start_reads_no_weights(r
 def test_presets_share_a_folder(repacked: Path, copy: Path) -> None:
     checkpoint = RepackedCheckpoint(repacked)
     with open_mesh(8) as mesh:
-        for precision in (PERFORMANCE, ACCURACY):
+        for precision in PRESETS.values():
             fresh = logits(mesh, CheckpointWeights(checkpoint, mesh, None), precision)
             for cache_only in (False, True):
                 weights = CheckpointWeights(checkpoint, mesh, copy, cache_only)
                 assert torch.equal(logits(mesh, weights, precision), fresh)
     names = {file.name for file in copy.iterdir()}
-    assert {WO, WO.replace("BFLOAT8_B", "BFLOAT16"), EXPERT} <= names
-    assert EXPERT.replace("BFLOAT8_B", "BFLOAT16") not in names
+    assert {name for name in names if name.startswith("layers.0.feed_forward.experts.slot0.")} == {
+        EXPERT.replace("w1_dtype_BFLOAT8_B", f"{w}_dtype_BFLOAT{n_bits}_B")
+        for w in ("w1", "w2", "w3")
+        for n_bits in (4, 8)
+    }
+    assert {WO, WO.replace("BFLOAT8_B", "BFLOAT16")} <= names
+    assert WO.replace("BFLOAT8_B", "BFLOAT4_B") not in names
 
 
 def test_folder_names_are_the_original_demos() -> None:
-    assert cache_folder(Path("c"), "base", ttnn.bfloat8_b) == Path("c/mixtral_tensor_cache_bfp8")
-    assert cache_folder(Path("c"), "instruct", ttnn.bfloat8_b) == Path("c/mixtral_tensor_cache_instruct_bfp8")
+    assert cache_folder(Path("c"), "base") == Path("c/mixtral_tensor_cache_bfp8")
+    assert cache_folder(Path("c"), "instruct") == Path("c/mixtral_tensor_cache_instruct_bfp8")
 
 
 def test_the_index_tells_of_everything(repacked: Path, cache: Path) -> None:

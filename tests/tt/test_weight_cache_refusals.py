@@ -5,7 +5,9 @@
 
 import random
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,9 +19,11 @@ from models.mixtral8x7b.checkpoint.cached import CachedCheckpoint
 from models.mixtral8x7b.checkpoint.repack import repack
 from models.mixtral8x7b.checkpoint.repacked import TOKENIZER_FILES, RepackedCheckpoint
 from models.mixtral8x7b.checkpoint.weights import CheckpointError
-from models.mixtral8x7b.durable import BusyError, exclusive
+from models.mixtral8x7b.durable import SPARE_BYTES, BusyError, exclusive
 from models.mixtral8x7b.tt.mesh import Placement, open_mesh
-from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
+from models.mixtral8x7b.tt.precision import PRESETS
+from models.mixtral8x7b.tt.rms_norm import RMSNorm
+from models.mixtral8x7b.tt.weight_cache import CheckpointWeights, bytes_per_number
 from tests.tiny_models import contents, random_model, write_consolidated
 from tests.tt.cases import sliceable_config
 from tests.tt.weight_cache_cases import (  # noqa: F401
@@ -249,6 +253,24 @@ def test_a_folder_that_cannot_be_written_is_named(repacked: Path, tmp_path: Path
         with pytest.raises(CheckpointError, match="66.0 MB free; make room or choose another folder, through MIXTRAL_"):
             logits(mesh, CheckpointWeights(checkpoint, mesh, tmp_path / "cache"))
     assert not (tmp_path / "cache").exists()
+
+
+def test_the_room_that_a_cache_wants_is_that_of_its_experts(repacked: Path, tmp_path: Path, monkeypatch) -> None:
+    checkpoint = RepackedCheckpoint(repacked)
+    with open_mesh(8) as mesh:
+        for precision in PRESETS.values():
+            density = bytes_per_number(precision)
+            assert (
+                1024 * density
+                == {"performance": 1088, "accuracy": 1088, "mixed": 2240 / 3, "bfp4": 576}[precision.name]
+            )
+            needed = int(density * checkpoint.n_parameters()) + SPARE_BYTES
+            for free, is_enough in ((needed, True), (needed - 1, False)):
+                monkeypatch.setattr("shutil.disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+                folder = tmp_path / f"{precision.name} {free}"
+                weights = CheckpointWeights(checkpoint, mesh, folder, density=density)
+                with nullcontext() if is_enough else pytest.raises(CheckpointError, match="make room"):
+                    RMSNorm(weights, precision, "norm")
 
 
 def test_a_file_that_cannot_be_read_is_named(cache: Path, monkeypatch) -> None:

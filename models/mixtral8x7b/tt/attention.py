@@ -34,9 +34,9 @@ class Attention:
         config, n = weights.config, mesh.n_devices
         self._mesh = mesh
         self._layer = layer
-        self._kernel = precision.attention
+        self._kernel = precision.attention.kernel
         self._sdpa_prefill, self._sdpa_decode = precision.sdpa_prefill, precision.sdpa_decode
-        self._dtype = precision.attention_weights
+        self._dtype = precision.attention.dtype
         self._kv_dtype = precision.kv_cache
         self._parts = mesh.dtype_of_parts(precision.parts)
         self._head_dim = config.head_dim

@@ -22,10 +22,10 @@ class LMHead:
     """
 
     def __init__(self, weights: Weights, mesh: Mesh, precision: Precision) -> None:
-        config, n, dtype = weights.config, mesh.n_devices, precision.lm_head_weights
+        config, n, dtype = weights.config, mesh.n_devices, precision.lm_head.dtype
         n_pieces, columns = vocabulary_pieces(config.vocab_size, n)
         in_cores, out_cores = residual_cores(config.dim), cores_for(tiles(columns), ALL_CORES)
-        self._kernel = precision.lm_head
+        self._kernel = precision.lm_head.kernel
         self._program = decode_matmul(config.dim, columns, in_cores, out_cores, mesh.dram_banks, dtype)
 
         def load(piece: int) -> ttnn.Tensor:

@@ -74,24 +74,23 @@ class MemoryPlan:
         heads, kv_heads = c.n_heads // n * c.head_dim, c.n_kv_heads // n * c.head_dim
         slots, experts = c.moe.num_experts // n, padded_experts(c.moe.num_experts)
         hidden, (pieces, columns) = even_columns(c.hidden_dim), vocabulary_pieces(c.vocab_size, n)
-        up = over_banks(c.dim, hidden, p.expert_weights)
-        down = over_banks(hidden, c.dim, p.expert_weights)
+        gate, up = (over_banks(c.dim, hidden, matrix.dtype) for matrix in (p.w1, p.w3))
+        down = over_banks(hidden, c.dim, p.w2.dtype)
         bf16 = ttnn.bfloat16
         router = (
             tiled(c.dim, experts, bf16) + tiled(1, experts, bf16) + tiled(1, 1, bf16) + slots * tiled(1, 1, ttnn.uint32)
         )
         norm = row_major(c.dim // TILE, 2 * TILE) if c.dim <= WIDEST_IN_ROWS else tiled(1, c.dim, bf16)
         return {
-            "experts": c.n_layers * slots * (2 * up + down),
+            "experts": c.n_layers * slots * (gate + up + down),
             "attention": c.n_layers
             * (
-                over_banks(c.dim, heads + 2 * kv_heads, p.attention_weights)
-                + over_banks(heads, c.dim, p.attention_weights)
+                over_banks(c.dim, heads + 2 * kv_heads, p.attention.dtype) + over_banks(heads, c.dim, p.attention.dtype)
             ),
             "router": c.n_layers * router,
             "norms": (2 * c.n_layers + 1) * norm,
             "embedding": row_major(n * pieces * columns, 2 * c.dim),
-            "LM head": pieces * over_banks(c.dim, columns, p.lm_head_weights),
+            "LM head": pieces * over_banks(c.dim, columns, p.lm_head.dtype),
             "rotary tables": 2 * row_major(c.max_seq_len, 2 * c.head_dim) + tiled(TILE, TILE, bf16),
         }
 
@@ -134,19 +133,20 @@ class MemoryPlan:
         if rows < ROUTED_FROM:
             return blocks + (slots > 1) * out + max(2 * hidden, hidden + out, 2 * out)
         table = row_major(rows, 2 * c.dim)
+        gate = tiled(rows, even_columns(c.hidden_dim), ttnn.bfloat16)
         lists = (2 * slots + 8) * row_major(1, 4 * rows) + 4 * tiled(4 * TILE, 4 * TILE, ttnn.bfloat16)
         earlier = (slots > 1) * (2 * out + table)  # with the hole that the first expert's output leaves
-        return lists + earlier + max(blocks + max(2 * hidden, table), hidden + out, table + out)
+        return lists + earlier + max(blocks + max(gate + hidden, table), hidden + out, table + out)
 
     def _attention_at_work(self) -> int:
         """While heads are split, while they attend, or while wo joins them."""
         c, p, rows, bf16 = self.config, self.precision, self.pass_tokens, ttnn.bfloat16
         queries, keys = (n // self.n_devices * c.head_dim for n in (c.n_heads, c.n_kv_heads))
         split = tiled(rows, queries + 2 * keys, bf16) + max(
-            tiled(rows, c.dim, p.attention_weights), tiled(rows, queries + 2 * keys, bf16)
+            tiled(rows, c.dim, p.attention.dtype), tiled(rows, queries + 2 * keys, bf16)
         )
         attending = 3 * tiled(rows, queries, bf16) + 2 * tiled(rows, keys, p.kv_cache)
-        return max(split, attending, tiled(rows, queries, p.attention_weights) + tiled(rows, c.dim, bf16))
+        return max(split, attending, tiled(rows, queries, p.attention.dtype) + tiled(rows, c.dim, bf16))
 
     def kv(self, n_blocks: int) -> int:
         """Keys and values of n_blocks blocks, all layers: 2 n_layers pools. To write zeros into them takes no more:

@@ -1,6 +1,6 @@
-"""The two precision presets: dtypes and math fidelities of all that is stored and multiplied."""
+"""The precision presets: dtypes and math fidelities of all that is stored and multiplied."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ttnn
 
@@ -13,6 +13,7 @@ def _kernel(fidelity: ttnn.MathFidelity, fp32_accumulation: bool) -> ttnn.Wormho
     )
 
 
+LOFI_FP32 = _kernel(ttnn.MathFidelity.LoFi, fp32_accumulation=True)
 HIFI2 = _kernel(ttnn.MathFidelity.HiFi2, fp32_accumulation=False)
 HIFI2_FP32 = _kernel(ttnn.MathFidelity.HiFi2, fp32_accumulation=True)
 # HiFi4 takes a third longer, gives bf16 and bfp8 nothing more, and with float32 accumulation is a known hardware fault.
@@ -20,24 +21,31 @@ HIFI3_FP32 = _kernel(ttnn.MathFidelity.HiFi3, fp32_accumulation=True)
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """What a weight is stored in, and how it is multiplied."""
+
+    dtype: ttnn.DataType
+    kernel: ttnn.WormholeComputeKernelConfig
+
+
+@dataclass(frozen=True)
 class Precision:
     """Dtypes of what is stored and fidelities of what is computed; docs/precision.md says why these.
 
-    Activations are bf16, but for what goes into a matmul of prefill, which has its weight's dtype (minimal_matmul wants
-    one for both), and the experts' hidden activations. The router is the same in both presets, bf16 weight and float32
+    Activations are bf16, but for what goes into a matmul of prefill, which is in block floats (of attention it has its
+    weight's dtype), and the experts' hidden activations. The router is the same in all presets, bf16 weight and float32
     logits: its choice decides everything after it.
     """
 
     name: str
-    attention_weights: ttnn.DataType  # wqkv and wo
-    lm_head_weights: ttnn.DataType
-    expert_weights: ttnn.DataType
-    expert_activations: ttnn.DataType  # input of prefill's expert matmuls, and what silu(w1 x) * w3 x is rounded to
-    kv_cache: ttnn.DataType
+    w1: Matrix
+    w2: Matrix
+    w3: Matrix
+    attention: Matrix  # wqkv and wo
+    lm_head: Matrix
     parts: ttnn.DataType  # of a sum over the chips: what they send each other
-    attention: ttnn.WormholeComputeKernelConfig  # the matmuls with wqkv and wo
-    lm_head: ttnn.WormholeComputeKernelConfig
-    experts: ttnn.WormholeComputeKernelConfig
+    expert_activations: ttnn.DataType = ttnn.bfloat8_b  # input of prefill's w1 and w3, and silu(w1 x) * w3 x
+    kv_cache: ttnn.DataType = ttnn.bfloat8_b
     sdpa_prefill: ttnn.WormholeComputeKernelConfig = HIFI3_FP32
     sdpa_decode: ttnn.WormholeComputeKernelConfig = HIFI2  # more changes nothing: its error is elsewhere
     router: ttnn.WormholeComputeKernelConfig = HIFI3_FP32
@@ -45,31 +53,26 @@ class Precision:
     row_selection: ttnn.WormholeComputeKernelConfig = HIFI2_FP32  # a product with 0s and 1s gives the row's own bits
 
 
+_BFP4 = Matrix(ttnn.bfloat4_b, LOFI_FP32)  # its 3 bits are all in LoFi's one phase: more phases add zeros
+_BFP8 = Matrix(ttnn.bfloat8_b, HIFI2_FP32)
+_BFP8_HIFI3 = Matrix(ttnn.bfloat8_b, HIFI3_FP32)
+_BF16 = Matrix(ttnn.bfloat16, HIFI3_FP32)
+
 PERFORMANCE = Precision(
-    name="performance",
-    attention_weights=ttnn.bfloat8_b,
-    lm_head_weights=ttnn.bfloat8_b,
-    expert_weights=ttnn.bfloat8_b,
-    expert_activations=ttnn.bfloat8_b,
-    kv_cache=ttnn.bfloat8_b,
-    parts=ttnn.bfloat8_b,
-    attention=HIFI2_FP32,
-    lm_head=HIFI3_FP32,
-    experts=HIFI2_FP32,
+    "performance", w1=_BFP8, w2=_BFP8, w3=_BFP8, attention=_BFP8, lm_head=_BFP8_HIFI3, parts=ttnn.bfloat8_b
 )
-ACCURACY = Precision(
-    name="accuracy",
-    attention_weights=ttnn.bfloat16,
-    lm_head_weights=ttnn.bfloat16,
-    expert_activations=ttnn.bfloat8_b,
-    expert_weights=ttnn.bfloat8_b,  # experts and KV stay bfp8: in bf16 they would not fit
-    kv_cache=ttnn.bfloat8_b,
+ACCURACY = Precision(  # experts and KV stay bfp8: in bf16 they would not fit
+    "accuracy",
+    w1=_BFP8_HIFI3,
+    w2=_BFP8_HIFI3,
+    w3=_BFP8_HIFI3,
+    attention=_BF16,
+    lm_head=_BF16,
     parts=ttnn.bfloat16,
-    attention=HIFI3_FP32,
-    lm_head=HIFI3_FP32,
-    experts=HIFI3_FP32,
 )
-PRESETS = {preset.name: preset for preset in (PERFORMANCE, ACCURACY)}
+MIXED = replace(PERFORMANCE, name="mixed", w1=_BFP4, w3=_BFP4)
+BFP4 = replace(MIXED, name="bfp4", w2=_BFP4)
+PRESETS = {preset.name: preset for preset in (PERFORMANCE, ACCURACY, MIXED, BFP4)}
 
 
 def preset(name: str) -> Precision:

@@ -19,25 +19,34 @@ from models.mixtral8x7b.checkpoint.weights import CheckpointError
 from models.mixtral8x7b.durable import DiskFullError, check_free_space
 from models.mixtral8x7b.mistake import reason
 from models.mixtral8x7b.progress import OnProgress, no_progress
+from models.mixtral8x7b.tt.layouts import TILE, TILE_BYTES
 from models.mixtral8x7b.tt.mesh import Mesh, Placement
+from models.mixtral8x7b.tt.precision import PERFORMANCE, Precision
 from models.mixtral8x7b.tt.weights import MakePart
 
-BFP8_BYTES = 1088 / 1024  # of a number: a tile's codes and exponents
 CACHE_PREFIX = "mixtral_tensor_cache"
 CONVERSION = 2  # version of how the layers lay their weights out: counted up when one does it differently
 
 
-def cache_folder(cache_path: Path, flavour: str, experts: ttnn.DataType) -> Path:
-    """<cache_path>/mixtral_tensor_cache[_instruct]_bfp8: the folder's name tells flavour and the experts' dtype."""
-    suffix = {ttnn.bfloat8_b: "bfp8", ttnn.bfloat4_b: "bfp4", ttnn.bfloat16: "bf16"}[experts]
-    return cache_path / f"{CACHE_PREFIX}{'_instruct' if flavour == 'instruct' else ''}_{suffix}"
+def cache_folder(cache_path: Path, flavour: str) -> Path:
+    """<cache_path>/mixtral_tensor_cache[_instruct]_bfp8, the original demo's names.
+
+    All presets share the folder: each file's own name tells its dtype, and what two presets store alike stands once.
+    """
+    return cache_path / f"{CACHE_PREFIX}{'_instruct' if flavour == 'instruct' else ''}_bfp8"
+
+
+def bytes_per_number(precision: Precision) -> float:
+    """Of the experts, nearly all that there is: w1, w2 and w3 have the same size."""
+    return sum(TILE_BYTES[matrix.dtype] for matrix in (precision.w1, precision.w2, precision.w3)) / (3 * TILE * TILE)
 
 
 class CheckpointWeights:
     """Weights of a checkpoint, cached in a folder, or converted at every start where there is none (None).
 
     A file that is missing, damaged or of something else is made again, with a warning; with `cache_only` it is refused.
-    `on_progress` counts parameters, loaded or converted.
+    `density`, in bytes per number, foretells how much room a new cache takes. `on_progress` counts parameters, loaded
+    or converted.
     Raises CheckpointError for a cache that is refused, damaged in its index or not writable.
     """
 
@@ -48,8 +57,10 @@ class CheckpointWeights:
         folder: Path | None,
         cache_only: bool = False,
         on_progress: OnProgress = no_progress,
+        density: float = bytes_per_number(PERFORMANCE),
     ) -> None:
         self.config = checkpoint.config
+        self._density = density
         self._checkpoint = checkpoint
         self._mesh = mesh
         self._cache_only = cache_only
@@ -162,9 +173,9 @@ class CheckpointWeights:
         )
 
     def _check_room(self, cache: CacheFolder, n_bytes: int) -> None:
-        """Room for what is still to come, at bfp8's density, and at least for this file."""
+        """Room for what is still to come, as far as it can be told, and at least for this file."""
         there = sum(entry.bytes for entry in cache.files.values())
-        check_free_space(cache.folder, max(n_bytes, int(BFP8_BYTES * self._checkpoint.n_parameters()) - there))
+        check_free_space(cache.folder, max(n_bytes, int(self._density * self._checkpoint.n_parameters()) - there))
 
     def _warn_or_refuse(self, path: Path, problem: str) -> None:
         if self._cache_only:
