@@ -242,6 +242,8 @@ def test_who_came_last_gives_its_blocks_back_and_its_reader_sees_nothing_of_it()
     while driver.loop.turn():
         for n, job in enumerate(jobs):
             rows_seen[n].append(job.row)
+        waiting = [job.number for job in driver.loop._waiting]
+        assert waiting == sorted(waiting), "who gave its row back is no further behind than before"
     assert driver.loop.stats().preemptions > 0
     first = rows_seen[0]
     assert None not in first[: len(first) - first[::-1].index(0)], "the oldest never gives its row back"

@@ -196,7 +196,6 @@ class Loop:
         self._keep(job, 0)
         self._blocks.release(job.blocks)
         self._rows[job.row] = None
-        self._replaced.pop(job.row, None)
         job.row, job.prompt, job.blocks, job.done, job.decodes = None, None, [], 0, False
         self._rows_changed = self._room_changed = True
 
