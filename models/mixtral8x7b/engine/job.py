@@ -51,6 +51,11 @@ class Job:
         return self.full_links(end)[-1] if end <= len(self.ids) else None
 
     @property
+    def in_passes(self) -> list[int]:
+        """What a prefill computes of its ids."""
+        return self.ids[: self.request.prefill]
+
+    @property
     def lacks_block(self) -> bool:
         """Whether the position that a step would fill is in none of its blocks."""
         return self.done >= KV_BLOCK * len(self.blocks)

@@ -85,7 +85,7 @@ class Loop:
         self._end_late()
         self._admit()
         decodes = any(job and job.decodes for job in self._rows)
-        rows = sum(blocks_for(len(job.ids) - job.done) for job in self._rows if job and job.prompt) * KV_BLOCK
+        rows = sum(blocks_for(len(job.prompt.ids) - job.done) for job in self._rows if job and job.prompt) * KV_BLOCK
         move = next_move(rows, len(self._waiting), decodes, self._owed_s, self._steps_since_pass)
         if move is Move.PASS:
             self._pass(stalls=decodes)
@@ -161,7 +161,11 @@ class Loop:
         job.blocks = hit + self._blocks.take(blocks_for(len(job.ids)) - len(hit))
         job.done = len(hit) * KV_BLOCK
         job.row = self._rows.index(None)
-        job.prompt = Prompt(job.row, job.ids, job.blocks, job.done)
+        ids = job.in_passes
+        if job.done < len(ids):
+            job.prompt = Prompt(job.row, ids, job.blocks, job.done)
+        else:
+            job.decodes = self._rows_changed = True
         job.passes = 0
         self._rows[job.row] = job
         if job.started is None:
@@ -209,9 +213,10 @@ class Loop:
 
     def _pass(self, stalls: bool) -> None:
         """stalls: somebody decodes, who waits for it."""
-        jobs = [job for job in self._rows if job and job.prompt]
-        order = [jobs[n] for n in by_turn([Prefilling(len(job.ids) - job.done, job.passes) for job in jobs])]
-        left = [(job.prompt, job.done) for job in order if job.prompt]
+        jobs = [(job, job.prompt) for job in self._rows if job and job.prompt]
+        turns = by_turn([Prefilling(len(prompt.ids) - job.done, job.passes) for job, prompt in jobs])
+        order = [jobs[turn][0] for turn in turns]
+        left = [(jobs[turn][1], jobs[turn][0].done) for turn in turns]
         of = next_pass(left, self._pass_tokens if stalls else self._model.largest_pass)
         for job in order:
             job.passes += 1
@@ -229,7 +234,7 @@ class Loop:
             self._keep(job, piece.start)
         for job in ending:
             job.prompt, job.decodes = None, True
-            self._take(job, tokens, logits)
+            self._go_on(job, tokens, logits)
         self._rows_changed, self._replaced = True, {}
         self._room_changed = True  # who waited for what this pass has computed may come
         taken_s = max(self._clock() - start, SOME_TIME)
@@ -257,7 +262,7 @@ class Loop:
             logits = self._logits(jobs)
         for job in jobs:
             job.done += 1
-            self._take(job, tokens, logits)
+            self._go_on(job, tokens, logits)
         taken_s = self._clock() - start
         self._owed_s = max(0.0, self._owed_s - taken_s)
         self._steps_since_pass += 1
@@ -277,6 +282,13 @@ class Loop:
     def _logits(self, jobs: Sequence[Job]) -> Any:
         """Read only if one of them draws on the host."""
         return self._model.read_logits() if any(job.request.host_row for job in jobs) else None
+
+    def _go_on(self, job: Job, tokens: Sequence[int], logits: Any) -> None:
+        """What was drawn in its row counts, unless the token to be fed next is its prompt's."""
+        if job.done < len(job.ids):
+            self._rows_changed = True
+        else:
+            self._take(job, tokens, logits)
 
     def _take(self, job: Job, tokens: Sequence[int], logits: Any) -> None:
         """Its next token, of those that were drawn in all rows or out of its logits; and its end, if that is it."""
@@ -344,5 +356,5 @@ class Loop:
 
 def _described(job: Job) -> Row:
     request = job.request
-    token, position = (job.ids[-1], job.done) if job.decodes else (0, None)
+    token, position = (job.ids[job.done], job.done) if job.decodes else (0, None)
     return Row(request.sampling, job.n_new, token, position, job.blocks, request.host_row is not None)

@@ -18,7 +18,8 @@ class Request:
     The answer ends with one of stop_ids, which is part of it, or with max_new_tokens; deadline_s seconds after it was
     submitted it is cut off. Requests of another salt share no part of the prefix cache with this one. One that
     scores_prompt needs all positions computed, so it does not read the prefix cache. A host_row draws the tokens in
-    place of the chips. Raises RequestError for what is of another kind.
+    place of the chips. Passes compute the first `prefill` tokens of the prompt (None: all); the rest is fed to decode,
+    one in a step. Raises RequestError for what is of another kind.
     """
 
     ids: Sequence[int]
@@ -29,6 +30,7 @@ class Request:
     salt: str = ""
     scores_prompt: bool = False
     host_row: HostRow | None = None
+    prefill: int | None = None
 
     def __post_init__(self) -> None:
         stops = self.stop_ids
@@ -47,6 +49,8 @@ class Request:
             raise RequestError(f"sampling {described(self.sampling)}; expected SamplingParams")
         if not isinstance(self.salt, str):
             raise RequestError(f"salt {described(self.salt)}; expected text")
+        if self.prefill is not None and require_whole("prefill", self.prefill) < 0:
+            raise RequestError(f"prefill is {self.prefill}; expected 0 (decode only) or more")
         if self.deadline_s is not None and not _is_time(self.deadline_s):
             raise RequestError(f"deadline_s {described(self.deadline_s)}; expected a number of seconds above 0")
 
