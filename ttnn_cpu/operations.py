@@ -27,7 +27,7 @@ _TOP: tuple[Callable[..., Any], ...] = (
     *(binary.add, binary.add_, binary.subtract, binary.multiply, binary.multiply_),
     *(comparison.eq, comparison.ne, comparison.ge, comparison.lt),
     *(unary.clone, unary.copy, unary.plus_one, unary.silu, unary.typecast, unary.where),
-    *(embedding.embedding, matmul.linear, matmul.matmul, norm.rms_norm, norm.softmax),
+    *(embedding.embedding, matmul.linear, matmul.matmul, norm.rms_norm, norm.scale_mask_softmax, norm.softmax),
     *(reduce.argmax, reduce.sum, reduce.topk),
     *(slicing.concat, slicing.pad, slicing.slice, scatter.scatter, sparse_matmul.sparse_matmul),
     *(reshape.permute, reshape.reshape, reshape.transpose, reshape.unsqueeze_to_4D),

@@ -18,7 +18,7 @@ from tests.tt.cases import reference, sliceable_config, weights_of
 # What runs on the matrix unit, or has a default that ttnn chooses. The rotary embedding is left to its default, HiFi4
 # with bf16 sums, which is not the pair.
 CONFIGURED = {
-    *("linear", "matmul", "experimental.minimal_matmul", "rms_norm", "softmax", "sum"),
+    *("linear", "matmul", "experimental.minimal_matmul", "rms_norm", "scale_mask_softmax", "sum"),
     *("transformer.scaled_dot_product_attention", "transformer.chunked_scaled_dot_product_attention"),
     "transformer.paged_scaled_dot_product_attention_decode",
 }
