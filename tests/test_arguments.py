@@ -11,7 +11,7 @@ import torch
 from models.mixtral8x7b.arguments import RequestError, described
 from models.mixtral8x7b.generator import Generator
 from models.mixtral8x7b.paging import Prompt
-from models.mixtral8x7b.request import Request
+from models.mixtral8x7b.group import Group
 from models.mixtral8x7b.sampling import SamplingError, SamplingParams
 from tests.test_generator import exact_model, greedy, prompts_of
 
@@ -92,7 +92,7 @@ def test_a_request_of_another_kind(arguments: dict, message: str) -> None:
 
 
 def test_a_request_may_fill_the_context() -> None:
-    request = Request.read([[1] * 246], 10, SamplingParams(), (), None)
+    request = Group.read([[1] * 246], 10, SamplingParams(), (), None)
     request.check(most_users=1, vocab_size=2, max_context=256)
     with pytest.raises(RequestError, match="exceeds the context of 255: shorten it to 245"):
         request.check(most_users=1, vocab_size=2, max_context=255)

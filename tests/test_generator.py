@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from models.mixtral8x7b.generator import Generator, RequestError
-from models.mixtral8x7b.paging import OutOfBlocksError
 from models.mixtral8x7b.sampling import GREEDY, SamplingParams
 from models.mixtral8x7b.tt.decode_state import NO_USER
 from models.mixtral8x7b.tt.mesh import open_mesh
@@ -86,10 +85,10 @@ def test_blocks_come_back_when_users_finish_and_when_a_caller_stops_early() -> N
         stopped = generator.generate(prompts_of(70, 9, 3), 4)
         next(stopped)
         stopped.close()
-        assert generator._allocator.n_free == 6
-        with pytest.raises(OutOfBlocksError, match="200 tokens need 4 KV blocks of 64; 2 of 6 are free"):
-            list(generator.generate(prompts_of(196, 196), 4))
-        assert generator._allocator.n_free == 6
+        # these need 4 blocks each: one waits for the other
+        assert answers(list(generator.generate(prompts_of(196, 196), 4))) == [
+            greedy(p, 4) for p in prompts_of(196, 196)
+        ]
 
 
 def test_freed_blocks_are_reused_without_a_trace_of_the_earlier_user() -> None:

@@ -40,35 +40,3 @@ class Prompt:
 def blocks_for(n_tokens: int) -> int:
     """Blocks that hold n_tokens positions: 1 for 1 to 64, 2 for 65 to 128."""
     return -(-n_tokens // KV_BLOCK)
-
-
-class BlockAllocator:
-    """Hands out blocks, lowest free number first, and takes them back."""
-
-    def __init__(self, n_blocks: int) -> None:
-        self.n_blocks = n_blocks
-        self._free = list(range(n_blocks))
-        self._out: set[int] = set()
-
-    @property
-    def n_free(self) -> int:
-        return len(self._free)
-
-    def allocate(self, n_tokens: int) -> list[int]:
-        """Blocks for n_tokens positions; raises OutOfBlocksError, and allocates nothing, if there are too few."""
-        wanted = blocks_for(n_tokens)
-        if wanted > self.n_free:
-            raise OutOfBlocksError(
-                f"{n_tokens} tokens need {wanted} KV blocks of {KV_BLOCK}; {self.n_free} of {self.n_blocks} are free: "
-                "use fewer users or a shorter context"
-            )
-        blocks, self._free = self._free[:wanted], self._free[wanted:]
-        self._out.update(blocks)
-        return blocks
-
-    def release(self, blocks: Sequence[int]) -> None:
-        """Takes blocks back; raises ValueError, and takes none, if one is not out or is named twice."""
-        if len(set(blocks)) < len(blocks) or not self._out.issuperset(blocks):
-            raise ValueError(f"blocks {list(blocks)} are not all allocated, once each")
-        self._out.difference_update(blocks)
-        self._free = sorted([*self._free, *blocks])

@@ -60,7 +60,8 @@ def test_shares_of_the_vocabulary(vocab_size: int, n_devices: int, pieces: tuple
 @pytest.mark.parametrize(
     ("shape", "dtype", "block"),
     [
-        ((4096, 14336, 32, 64), ttnn.bfloat8_b, 8),
+        ((4096, 14336, 32, 64), ttnn.bfloat8_b, 4),
+        ((4096, 14336, 32, 64), ttnn.bfloat4_b, 8),
         ((14336, 4096, 64, 32), ttnn.bfloat8_b, 7),
         ((512, 4096, 4, 32), ttnn.bfloat16, 8),
         ((4096, 4000, 32, 25), ttnn.bfloat16, 8),
@@ -70,5 +71,5 @@ def test_shares_of_the_vocabulary(vocab_size: int, n_devices: int, pieces: tuple
     ],
 )
 def test_what_a_core_reads_at_a_time_fits_in_its_l1(shape: tuple[int, ...], dtype: ttnn.DataType, block: int) -> None:
-    """[w1; w2; wo; the LM head; a model of 96; the LM head of one chip alone in both presets]"""
+    """[w1 twice; w2; wo; the LM head; a model of 96; the LM head of one chip alone in both presets]"""
     assert decode_matmul(*shape, banks=12, dtype=dtype).in0_block_w == block

@@ -92,7 +92,7 @@ class Loop:
         elif move is Move.STEP:
             self._step()
         else:
-            self._deliver()
+            self.deliver()
             if self._waiting:
                 raise RuntimeError(f"{len(self._waiting)} requests wait and none has a row")
         return move is not Move.WAIT
@@ -222,7 +222,7 @@ class Loop:
             job.passes += 1
         order[0].passes = 0
         self._tell_rows()
-        self._deliver()
+        self.deliver()
         start = self._clock()
         with self._watch(f"a prefill pass of {of.size} rows"):
             tokens = self._model.prefill(of)
@@ -257,7 +257,7 @@ class Loop:
         start = self._clock()
         with self._watch("a decode step"):
             self._model.step()
-            self._deliver()
+            self.deliver()
             tokens = self._model.read_tokens()
             logits = self._logits(jobs)
         for job in jobs:
@@ -332,14 +332,15 @@ class Loop:
         times = since(job.started), since(job.first_token), self._clock() - job.submitted
         return Finish(reason, message, len(job.request.ids), job.n_cached, job.n_new, *times)
 
-    def _deliver(self) -> None:
+    def deliver(self) -> None:
+        """Hands out what there is, which a turn otherwise does in its next call of the model."""
         undelivered, self._undelivered = self._undelivered, []
         for stream, one in undelivered:
             stream.put(one)
 
     def announce(self, message: str) -> None:
         """Every reader is told that the engine has failed. Any thread may call it, while the loop's own is stuck."""
-        self._deliver()
+        self.deliver()
         for job in [*self._waiting, *self._rows]:
             if job:
                 job.stream.put(self.finish_of(job, ERROR, message))
@@ -351,7 +352,7 @@ class Loop:
                 self._end(job, reason, message)
         self._blocks.forget()
         self._deadlines.clear()
-        self._deliver()
+        self.deliver()
 
 
 def _described(job: Job) -> Row:

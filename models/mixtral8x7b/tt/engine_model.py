@@ -17,15 +17,18 @@ class EngineModel:
     """trace: the decode step is recorded and replayed. warm: every program is built first, and the recording then lives
     on; otherwise a prefill pass, which may build programs, ends it, and the next step makes it anew.
 
+    at_once: the target computes a step before `step` could return (cpu); it is then computed when it is read, and what
+    the engine does between the two, handing out the last step's tokens, is not late.
+
     While a row reads logits steps are not replayed: the host reads in their middle.
     """
 
-    def __init__(self, model: Mixtral, trace: bool, warm: bool) -> None:
+    def __init__(self, model: Mixtral, trace: bool, warm: bool, at_once: bool = False) -> None:
         self.n_blocks, self.max_context = model.cache.n_blocks, model.max_context
         self.vocab_size, self.largest_pass = model.config.vocab_size, model.largest_pass
         self._model = model
         self._traced = TracedStep(model.mesh, model.step) if trace else None
-        self._lives_on = warm
+        self._lives_on, self._at_once = warm, at_once
         if warm:
             warm_up(model)
             if self._traced:
@@ -44,22 +47,19 @@ class EngineModel:
         self._reads_logits = any(row.reads_logits for row in rows if row)
 
     def prefill(self, of: Pass) -> list[int]:
-        if self._traced and not self._lives_on:
-            self._traced.release()
+        self.release()
         logits = self._model.prefill_pass(of)
         if self._reads_logits:
             self._keep(self._model.copy_logits(logits))
         return self._model.sample(logits)
 
     def step(self) -> None:
-        if self._reads_logits:
-            self._model.step(take_logits=self._keep)
-        elif self._traced:
-            self._traced()
-        else:
-            self._model.step()
+        if not self._at_once:
+            self._run_step()
 
     def read_tokens(self) -> list[int]:
+        if self._at_once:
+            self._run_step()
         self._tokens = self._model.state.read_tokens()
         return self._tokens
 
@@ -69,6 +69,19 @@ class EngineModel:
 
     def write_tokens(self, tokens: Mapping[int, int]) -> None:
         self._model.state.set_tokens([tokens.get(row, token) for row, token in enumerate(self._tokens)])
+
+    def release(self) -> None:
+        """Forgets the recording, where it does not live on."""
+        if self._traced and not self._lives_on:
+            self._traced.release()
+
+    def _run_step(self) -> None:
+        if self._reads_logits:
+            self._model.step(take_logits=self._keep)
+        elif self._traced:
+            self._traced()
+        else:
+            self._model.step()
 
     def _keep(self, logits: torch.Tensor) -> None:
         self._logits = logits[:, : self._model.n_tokens]

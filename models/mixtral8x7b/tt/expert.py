@@ -5,7 +5,6 @@ import ttnn
 
 from models.mixtral8x7b.tt.layouts import (
     ALL_CORES,
-    MOST_BLOCK_TILES,
     block_matmul,
     cores_for,
     decode_matmul,
@@ -96,11 +95,7 @@ class Expert:
                 Placement.ONE_PER_DEVICE,
                 memory_config=over_dram_banks(rows, columns, mesh.dram_banks),
             )
-            # beside the sum of a chip's earlier experts L1 has no room for the largest blocks
-            most_tiles = MOST_BLOCK_TILES if local == 1 else MOST_BLOCK_TILES // 2
-            decode_program = decode_matmul(
-                rows, columns, in_cores, out_cores, mesh.dram_banks, matrix.dtype, most_tiles
-            )
+            decode_program = decode_matmul(rows, columns, in_cores, out_cores, mesh.dram_banks, matrix.dtype)
             block_programs = {size: block_matmul(size, rows, columns) for size in BLOCK_ROWS}
             return ExpertMatrix(weight, matrix.kernel, decode_program, block_programs)
 

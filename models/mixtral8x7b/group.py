@@ -9,7 +9,7 @@ from models.mixtral8x7b.sampling import SamplingParams
 
 
 @dataclass(frozen=True)
-class Request:
+class Group:
     """One group of users. Prompts and sampling parameters are in the order of the users."""
 
     prompts: list[list[int]]
@@ -26,7 +26,7 @@ class Request:
         sampling: Sequence[SamplingParams] | SamplingParams,
         stop_ids: Collection[int],
         prefill: int | None,
-    ) -> "Request":
+    ) -> "Group":
         """From the arguments of `Generator.generate`; raises RequestError for one that is of another kind."""
         users = [
             token_ids(f"the prompt of user {user}", ids)
