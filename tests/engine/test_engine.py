@@ -196,9 +196,11 @@ def test_a_step_that_hangs_is_noticed(gate: Gate, monkeypatch: pytest.MonkeyPatc
     assert tokens(engine.submit(Request([1], 5))) == answer(Request([1], 5))
     hangs.set()
     streams = [engine.submit(Request([n], 50)) for n in range(40)]
+    start = time.monotonic()
     for stream in streams:
         with pytest.raises(EngineError, match=r"^the engine has stopped: a .* has not ended in time; it "):
             list(stream)
+    assert time.monotonic() - start < 20, "while it hangs, not when it has come back"
     with pytest.raises(EngineError, match="has not ended in time"):
         engine.submit(Request([1], 5))
     assert engine.failure is not None
@@ -221,6 +223,31 @@ def test_close_ends_what_runs_and_refuses_what_comes() -> None:
     assert engine.failure is None
     check_idle(engine, 1000)
     engine.close()
+
+
+def test_close_ends_what_has_not_been_looked_at(gate: Gate) -> None:
+    engine = Engine(StubModel(100, before=gate))
+    streams = [engine.submit(Request([1], 50))]
+    gate.reached.wait(10)
+    streams.append(engine.submit(Request([2], 50)))
+    closer = threading.Thread(target=engine.close)
+    closer.start()
+    until(lambda: _refuses(engine))
+    gate.open()
+    closer.join()
+    for stream in streams:
+        list(stream)
+        assert stream.finish is not None
+        assert stream.finish.reason == "cancelled"
+    check_idle(engine, 100)
+
+
+def _refuses(engine: Engine) -> bool:
+    try:
+        engine.submit(Request([3], 1)).cancel()
+    except EngineError:
+        return True
+    return False
 
 
 def test_it_sleeps_while_nobody_is_there() -> None:

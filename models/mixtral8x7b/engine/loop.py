@@ -179,7 +179,7 @@ class Loop:
         if not any(job.lacks_block for job in decoding):
             return
         self._rows_changed = True
-        for job in sorted(decoding, key=lambda job: job.number):
+        for job in decoding:
             while job.row is not None and job.lacks_block:
                 if self._blocks.n_available:
                     job.blocks += self._blocks.take(1)
