@@ -21,7 +21,7 @@ from models.mixtral8x7b.tt.model import Mixtral
 
 
 class Generator:
-    """Serves one group of up to 32 users at a time. `trace` records the decode step after each prefill and replays it."""
+    """Serves one group of up to 32 users at a time. `trace` records the decode step after prefill and replays it."""
 
     def __init__(self, model: Mixtral, trace: bool) -> None:
         self._model = EngineModel(model, trace, warm=False)

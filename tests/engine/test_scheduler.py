@@ -26,18 +26,21 @@ from models.mixtral8x7b.paging import Prompt
 
 def test_rows_go_to_the_oldest_as_long_as_there_are_rows() -> None:
     waiting = [Waiting(1, 0)] * 5
-    assert admitted(waiting, free_rows=3, blocks=1000, busy_rows=29) == [0, 1, 2]
-    assert admitted(waiting, free_rows=0, blocks=1000, busy_rows=32) == []
-    assert admitted(waiting, free_rows=32, blocks=1000, busy_rows=0) == [0, 1, 2, 3, 4]
-    assert admitted([], free_rows=3, blocks=1000, busy_rows=0) == []
+    assert admitted(waiting, free_rows=3, blocks=1000, growing_rows=29) == [0, 1, 2]
+    assert admitted(waiting, free_rows=0, blocks=1000, growing_rows=32) == []
+    assert admitted(waiting, free_rows=32, blocks=1000, growing_rows=0) == [0, 1, 2, 3, 4]
+    assert admitted([], free_rows=3, blocks=1000, growing_rows=0) == []
 
 
-def test_a_block_is_left_for_every_other_row() -> None:
-    assert admitted([Waiting(10, 0)], free_rows=32, blocks=10, busy_rows=0) == [0]  # alone it may take all
-    assert admitted([Waiting(10, 0)], free_rows=31, blocks=10, busy_rows=1) == []
-    assert admitted([Waiting(10, 0)], free_rows=31, blocks=11, busy_rows=1) == [0]
-    assert admitted([Waiting(5, 0), Waiting(5, 0)], free_rows=32, blocks=10, busy_rows=0) == [0]
-    assert admitted([Waiting(5, 0), Waiting(5, 0)], free_rows=32, blocks=11, busy_rows=0) == [0, 1]
+def test_a_block_is_left_for_every_other_row_that_may_grow() -> None:
+    whole = Waiting(5, 0, grows=False)
+    assert admitted([whole, whole], free_rows=32, blocks=10, growing_rows=0) == [0, 1]
+    assert admitted([whole, whole], free_rows=32, blocks=10, growing_rows=1) == [0]
+    assert admitted([Waiting(10, 0)], free_rows=32, blocks=10, growing_rows=0) == [0]  # alone it may take all
+    assert admitted([Waiting(10, 0)], free_rows=31, blocks=10, growing_rows=1) == []
+    assert admitted([Waiting(10, 0)], free_rows=31, blocks=11, growing_rows=1) == [0]
+    assert admitted([Waiting(5, 0), Waiting(5, 0)], free_rows=32, blocks=10, growing_rows=0) == [0]
+    assert admitted([Waiting(5, 0), Waiting(5, 0)], free_rows=32, blocks=11, growing_rows=0) == [0, 1]
 
 
 def test_one_that_does_not_fit_is_passed_so_often_and_no_more() -> None:

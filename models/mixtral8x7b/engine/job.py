@@ -6,7 +6,7 @@ from models.mixtral8x7b.engine.chain import Chain, Link
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stream import Stream
 from models.mixtral8x7b.packing import START_UNIT
-from models.mixtral8x7b.paging import KV_BLOCK, Prompt
+from models.mixtral8x7b.paging import KV_BLOCK, Prompt, blocks_for
 
 
 @dataclass(eq=False)
@@ -54,6 +54,11 @@ class Job:
     def in_passes(self) -> list[int]:
         """What a prefill computes of its ids."""
         return self.ids[: self.request.prefill]
+
+    @property
+    def grows(self) -> bool:
+        """Whether its answer may need more blocks than it has, or than it would begin with."""
+        return blocks_for(self.request.most_positions) > (len(self.blocks) or blocks_for(len(self.ids)))
 
     @property
     def lacks_block(self) -> bool:

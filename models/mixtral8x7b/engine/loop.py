@@ -127,7 +127,8 @@ class Loop:
         free_rows = self._rows.count(None)
         prefilling = [job for job in self._rows if job and job.prompt and self._caches]
         being_filled = {link.digest for job in prefilling if (link := job.unit_link(job.done))}
-        chosen = admitted(waiting, free_rows, self._blocks.n_available, ROWS - free_rows, being_filled)
+        growing = sum(job.grows for job in self._rows if job)
+        chosen = admitted(waiting, free_rows, self._blocks.n_available, growing, being_filled)
         left = len(chosen)
         for index, job in enumerate(first):
             if left and index == chosen[len(chosen) - left]:
@@ -153,7 +154,8 @@ class Loop:
         """Others who start before it can only lower the blocks that it takes."""
         hit = self._hit(job)
         link = job.unit_link(len(hit) * KV_BLOCK) if self._reads_cache(job) else None
-        return Waiting(blocks_for(len(job.ids)) - self._blocks.n_shared(hit), job.passed, link.digest if link else None)
+        blocks = blocks_for(len(job.ids)) - self._blocks.n_shared(hit)
+        return Waiting(blocks, job.passed, link.digest if link else None, job.grows)
 
     def _start(self, job: Job) -> None:
         hit = self._hit(job)

@@ -29,12 +29,13 @@ PATIENCE = 4  # passes in which shorter prompts may be before a longer one
 
 
 class Waiting(NamedTuple):
-    """A request without a row: the available blocks that it would take, how many have passed it, and the name of the
-    first part of its prompt that is not in the cache and could be."""
+    """A request without a row: the available blocks that it would take, how many have passed it, the name of the first
+    part of its prompt that is not in the cache and could be, and whether its answer may need more blocks."""
 
     blocks: int
     passed: int
     lacks: bytes | None = None
+    grows: bool = True
 
 
 class Prefilling(NamedTuple):
@@ -49,12 +50,11 @@ class Move(Enum):
 
 
 def admitted(
-    waiting: Iterable[Waiting], free_rows: int, blocks: int, busy_rows: int, being_filled: Collection[bytes] = ()
+    waiting: Iterable[Waiting], free_rows: int, blocks: int, growing_rows: int, being_filled: Collection[bytes] = ()
 ) -> list[int]:
     """Which of those that wait, oldest first, get a row now.
 
-    Each leaves a block for every other row, so that no row which grows throws one out that has just come; with no row
-    busy it may take all. One that lacks what another row computes just now finds it there in the next pass, so it had
+    Each leaves a block for every other row that may still grow, so that none throws one out that has just come. One that lacks what another row computes just now finds it there in the next pass, so it had
     better wait. One that does not fit or had better wait is passed by later ones, until it has been passed MOST_PASSED
     times.
     """
@@ -65,9 +65,10 @@ def admitted(
         if len(found) == free_rows or may_pass <= 0:
             break
         had_better_wait = one.lacks in filled and one.passed < MOST_PASSED
-        if not had_better_wait and one.blocks + busy_rows + len(found) <= blocks:
+        if not had_better_wait and one.blocks + growing_rows <= blocks:
             may_pass -= len(found) < index
             blocks -= one.blocks
+            growing_rows += one.grows
             found.append(index)
             if one.lacks is not None:
                 filled.add(one.lacks)
