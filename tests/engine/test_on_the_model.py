@@ -28,8 +28,8 @@ CONFIG = sliceable_config()
 CONTEXT = 512
 
 
-def build(mesh: Mesh, n_blocks: int = 64) -> Mixtral:
-    return Mixtral(weights_of(reference(CONFIG), mesh), mesh, PERFORMANCE, n_blocks, CONTEXT)
+def build(mesh: Mesh, n_blocks: int = 64, context: int = CONTEXT) -> Mixtral:
+    return Mixtral(weights_of(reference(CONFIG), mesh), mesh, PERFORMANCE, n_blocks, context)
 
 
 def prompt(length: int, seed: int) -> list[int]:
@@ -76,10 +76,10 @@ def answers(model: EngineModel, requests: Sequence[Request], **options: object) 
 
 @contextmanager
 def exact_model(
-    n_devices: int = 8, n_blocks: int = 64, trace: bool = True, warm: bool = False
+    n_devices: int, n_blocks: int = 64, context: int = CONTEXT, trace: bool = True, warm: bool = False
 ) -> Iterator[EngineModel]:
     with exact_mesh(n_devices) as mesh:
-        yield EngineModel(build(mesh, n_blocks), trace, warm)
+        yield EngineModel(build(mesh, n_blocks, context), trace, warm)
 
 
 LENGTHS = (1, 63, 65, 128, 129, 300)
@@ -179,7 +179,7 @@ def test_a_row_that_the_host_draws_is_what_the_chips_draw() -> None:
 def test_a_preempted_request_goes_on_as_if_nothing_had_been() -> None:
     """The younger of two that need 3 blocks each, of 4: its random numbers go on."""
     ids, sampling = prompt(60, 7), SamplingParams(1.0, seed=9)
-    with exact_model(1, n_blocks=4) as model:
+    with exact_model(1, n_blocks=4, context=256) as model:
         alone = answers(model, [Request(ids, 72, sampling)])
         of = Answers(model)
         older, younger = (of.arrive(one)[1] for one in (Request(prompt(60, 8), 70), Request(ids, 72, sampling)))
