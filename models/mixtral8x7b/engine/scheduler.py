@@ -54,9 +54,9 @@ def admitted(
 ) -> list[int]:
     """Which of those that wait, oldest first, get a row now.
 
-    Each leaves a block for every other row that may still grow, so that none throws one out that has just come. One that
-    lacks what another row computes just now finds it there in the next pass, so it had better wait. One that does not
-    fit or had better wait is passed by later ones, until it has been passed MOST_PASSED times.
+    Each leaves a block for every other row that may still grow, so that none throws out one that has just come. One
+    that lacks what another row computes just now finds it there in the next pass, so it had better wait. One that does
+    not fit or had better wait is passed by later ones, until it has been passed MOST_PASSED times.
     """
     filled = set(being_filled)
     found: list[int] = []
