@@ -1,13 +1,18 @@
 """Types commands, in this process."""
 
+import io
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from models.mixtral8x7b.cli.__main__ import main
+
+if TYPE_CHECKING:
+    from tests.cli.stub import Stub
 
 OF_THE_USER = ("MIXTRAL_CKPT_DIR", "MIXTRAL_TOKENIZER_PATH", "MIXTRAL_CACHE_PATH", "MIXTRAL_TARGET", "MIXTRAL_FABRIC")
 
@@ -44,7 +49,8 @@ def mixtral(
     monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object) -> Done:
+    def run(*arguments: object, stdin: bytes | None = None) -> Done:
+        monkeypatch.setattr(sys, "stdin", None if stdin is None else io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
         monkeypatch.setattr(sys, "argv", ["mixtral", *map(str, arguments)])
         code: object = 0
         try:
@@ -58,3 +64,14 @@ def mixtral(
         return Done(code, printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> "Stub":
+    """What answers in place of the model."""
+    from models.mixtral8x7b.cli import served  # imports ttnn, which pytest_configure must have chosen
+    from tests.cli.stub import Stub
+
+    stub = Stub()
+    monkeypatch.setattr(served, "Prepared", stub.prepare)
+    return stub

@@ -14,7 +14,7 @@ from tests.cli.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "checkpoints" / "mixtral-tiny"
-COMMANDS = ["plan", "download", "repack", "warm-up"]
+COMMANDS = ["plan", "download", "repack", "warm-up", "generate", "chat", "bench"]
 
 
 def test_the_help_of_all_commands_imports_no_torch() -> None:

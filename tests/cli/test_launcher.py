@@ -5,6 +5,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,16 +20,16 @@ SET_UP = f"""
 cd -- "$(dirname -- "$0")/.."
 echo set-up >> set-ups
 mkdir -p .venv/bin
-ln -sf {sys.prefix}/lib {sys.prefix}/pyvenv.cfg .venv/
-ln -sf {sys.prefix}/bin/python .venv/bin/python
+ln -sf {shlex.quote(sys.prefix)}/lib {shlex.quote(sys.prefix)}/pyvenv.cfg .venv/
+ln -sf {shlex.quote(sys.prefix)}/bin/python .venv/bin/python
 touch .venv/installed
 """
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
     """A clone that is not set up, in a folder with a space and a quote in its name."""
-    clone = tmp_path_factory.mktemp("it's a clone") / "of ours"
+    clone = tmp_path / "it's a clone"
     (clone / "scripts").mkdir(parents=True)
     for name in ("models", "ttnn_cpu", "tensorbin", "virtual_t3000", "checkpoints"):
         (clone / name).symlink_to(ROOT / name)
@@ -52,8 +53,6 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def test_the_tab_key_sets_nothing_up(clone: Path) -> None:
-    """First of all tests here, while the clone is fresh."""
-    assert not (clone / ".venv").exists()
     done = subprocess.run(
         [clone / "mixtral"], env=environment(_MIXTRAL_COMPLETE="complete_bash"), capture_output=True, check=False
     )
@@ -85,15 +84,13 @@ def test_help_through_a_link_is_quick_and_imports_no_torch(clone: Path, link: Pa
 
 def test_the_command_runs_in_the_callers_folder_with_the_callers_words(clone: Path, link: Path, tmp_path: Path) -> None:
     """Of another program in the same place, which says what it was given."""
-    (clone / "models").rename(clone / "the real models")
+    (clone / "models").unlink()
     (clone / "models" / "mixtral8x7b" / "cli").mkdir(parents=True)
     (clone / "models" / "mixtral8x7b" / "cli" / "__main__.py").write_text(
         "import json, os, sys\ndef main(): print(json.dumps([os.getcwd(), sys.argv[1:]])); sys.exit(7)\n"
     )
     words = ["plan", "a checkpoint", "", "$(ls)", "--", "-x", "\n"]
     done = subprocess.run([link, *words], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
-    shutil.rmtree(clone / "models")
-    (clone / "the real models").rename(clone / "models")
     assert (done.returncode, done.stderr) == (7, "")
     assert json.loads(done.stdout) == [str(tmp_path), words]
 
@@ -117,5 +114,5 @@ def test_ctrl_c_at_any_moment(clone: Path) -> None:
         _, said = started.communicate()
         endings.add((started.returncode, said))
     silent, told = (-signal.SIGINT, ""), (130, "mixtral: stopped; run the same command again\n")
-    assert endings <= {silent, told, (130, ""), (0, ""), (1, "")}, endings
+    assert endings <= {silent, told, (130, ""), (0, "")}, endings
     assert silent in endings or (130, "") in endings

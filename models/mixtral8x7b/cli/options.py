@@ -1,5 +1,6 @@
 """Options that several commands have."""
 
+import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from typer import Option
 from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.target import TARGETS
 
+SEED_BITS = 31  # of a seed that nobody gave
 PRECISIONS = ("performance", "accuracy", "mixed", "bfp4")
 
 Checkpoint = Annotated[
@@ -41,6 +43,31 @@ Precision = Annotated[
     str, Option(metavar="NAME", help=f"One of {', '.join(PRECISIONS)}.", autocompletion=lambda: list(PRECISIONS))
 ]
 CacheOnly = Annotated[bool, Option("--cache-only", help="Refuse to convert weights: the weight cache must be whole.")]
+Context = Annotated[
+    int | None,
+    Option(
+        metavar="TOKENS",
+        help="Prompt and answer together (default: as many as the model was made for).",
+        show_default=False,
+    ),
+]
+MaxNewTokens = Annotated[int, Option(min=0, metavar="N", help="Of an answer; 0: until the context ends.")]
+Temperature = Annotated[float, Option(metavar="T", help="0 takes the likeliest token always.")]
+TopP = Annotated[float, Option(metavar="P", help="Draw from the likeliest tokens that have this share together.")]
+TopK = Annotated[int, Option(metavar="K", help="Draw from this many of the likeliest tokens, 1 to 32.")]
+Seed = Annotated[
+    int | None,
+    Option(metavar="SEED", help="What is drawn with it repeats (default: another each time).", show_default=False),
+]
+Stop = Annotated[
+    list[str] | None,
+    Option(metavar="TEXT", help="The answer ends before it; may be given several times.", show_default=False),
+]
+
+
+def chosen_seed(seed: int | None) -> int:
+    """The one that is given, else a random one."""
+    return secrets.randbits(SEED_BITS) if seed is None else seed
 
 
 def settings_with(checkpoint: Path | None) -> Settings:
