@@ -6,31 +6,22 @@ from pathlib import Path
 
 from demo.prompts import INPUTS, UserPrompt, long_prompts, short_prompts
 from demo.report import block, count_right, metrics
-from models.mixtral8x7b.checkpoint.cache_folder import CacheFolder
 from models.mixtral8x7b.checkpoint.cached import Checkpoint
+from models.mixtral8x7b.checkpoint.tiny import TINY_NOTE
 from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.generator import Generator
-from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
+from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.progress import progress_bar
 from models.mixtral8x7b.settings import Settings
-from models.mixtral8x7b.sizes import size_text
-from models.mixtral8x7b.target import can_trace
+from models.mixtral8x7b.target import NUMBERS_OF, can_trace
 from models.mixtral8x7b.tokenizer import Tokenizer
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS
+from models.mixtral8x7b.tt.loading import fill_cache, load
 from models.mixtral8x7b.tt.mesh import Mesh
-from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.open_checkpoint import open_checkpoint
 from models.mixtral8x7b.tt.precision import Precision, preset
-from models.mixtral8x7b.tt.weight_cache import CheckpointWeights, bytes_per_number
 
 USERS_AT = {128: 32, 4096: 32, 8192: 16, 16384: 8, 32768: 4}  # the original demo's batch for each context
-TINY_NOTE = "A tiny model trained on these facts: it shows that the program is right, not what Mixtral or a T3000 does."
-TARGET_NOTES = {
-    "cpu": "computed by the CPU backend, which rounds once per operation: accuracy is an upper bound of a chip's",
-    "mock": "mocked chips: values mean nothing",
-    "sim": "simulated chips: the real kernels' numbers, no speed",
-    "device": "real chips, on which this project has not been validated",
-}
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,9 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
 
     started = time.perf_counter()
     n_blocks = n_users * blocks_for(options.context)
-    model = _load(checkpoint, cache, options, precision, mesh, n_blocks, options.context, tokenizer.vocab_size)
+    model = load(
+        checkpoint, cache, precision, mesh, n_blocks, options.context, tokenizer.vocab_size, options.cache_only
+    )
     loaded = time.perf_counter()
     columns, times = [], []
     generator = Generator(model, trace=can_trace(target))
@@ -106,15 +99,7 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
 
 def warm_up(options: DemoOptions, settings: Settings, mesh: Mesh) -> None:
     """Fills the weight cache for a precision, or checks every byte that is there. Raises what run_demo raises."""
-    precision = preset(options.precision)
-    checkpoint, cache = open_checkpoint(settings, options.flavour)
-    started = time.perf_counter()
-    _load(checkpoint, cache, options, precision, mesh, n_blocks=1, max_context=KV_BLOCK)
-    files = CacheFolder(cache).files.values()
-    print(
-        f"{cache}: {len(files)} files, {size_text(sum(file.bytes for file in files))}; those for precision "
-        f"{precision.name} are whole and checked, in {time.perf_counter() - started:.1f} s"
-    )
+    print(fill_cache(settings, options.flavour, preset(options.precision), mesh, options.cache_only))
 
 
 def _prompts(options: DemoOptions, n_users: int, tokenizer: Tokenizer) -> list[UserPrompt]:
@@ -125,26 +110,9 @@ def _prompts(options: DemoOptions, n_users: int, tokenizer: Tokenizer) -> list[U
     return short_prompts(file, n_users, limit, options.is_instruct, tokenizer)
 
 
-def _load(
-    checkpoint: Checkpoint,
-    cache: Path,
-    options: DemoOptions,
-    precision: Precision,
-    mesh: Mesh,
-    n_blocks: int,
-    max_context: int,
-    n_tokens: int | None = None,
-) -> Mixtral:
-    with progress_bar("loading the weights") as on_progress:
-        weights = CheckpointWeights(
-            checkpoint, mesh, cache, options.cache_only, on_progress, bytes_per_number(precision)
-        )
-        return Mixtral(weights, mesh, precision, n_blocks, max_context, n_tokens=n_tokens)
-
-
 def _print_head(checkpoint: Checkpoint, settings: Settings, precision: Precision, target: str) -> None:
     print(
-        f"Mixtral on target {target} ({TARGET_NOTES[target]}); checkpoint {checkpoint.directory.name} "
+        f"Mixtral on target {target} ({NUMBERS_OF[target]}); checkpoint {checkpoint.directory.name} "
         f"({checkpoint.flavour}, {checkpoint.n_parameters():,} parameters), precision {precision.name}."
     )
     print(f"{TINY_NOTE}\n" if settings.checkpoint is None else "")

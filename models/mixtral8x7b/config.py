@@ -123,6 +123,11 @@ class MixtralConfig:
         """By which cos and sin are multiplied."""
         return self.rope_scaling.attention_factor if self.rope_scaling else 1.0
 
+    @property
+    def longest_context(self) -> int:
+        """Tokens, prompt and answer, that `check_context` lets pass."""
+        return min(self.max_seq_len, self.sliding_window or self.max_seq_len)
+
     def check_context(self, n_tokens: int) -> None:
         """Raises ConfigError if a context of n_tokens (prompt plus answer) is beyond what this model attends to."""
         if n_tokens > self.max_seq_len:

@@ -1,7 +1,7 @@
 """What the environment says, read once at start. An option of a program beats its variable."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.mixtral8x7b.mistake import Mistake
@@ -40,6 +40,12 @@ class Settings:
             sim_dispatch=os.environ.get("MIXTRAL_SIM_DISPATCH") or None,
             caches=_path("XDG_CACHE_HOME") or _expanded("~/.cache"),
         )
+
+    def with_checkpoint(self, directory: Path) -> "Settings":
+        """The same, but for the checkpoint; raises SettingsError for a path that is not UTF-8."""
+        if not is_utf8(directory):
+            raise SettingsError(f"the checkpoint {directory} is not UTF-8; expected a path that is: rename the folder")
+        return replace(self, checkpoint=directory)
 
     @property
     def user_cache(self) -> Path:

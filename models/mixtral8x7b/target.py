@@ -18,6 +18,12 @@ from models.mixtral8x7b.settings import Settings
 _MOCKED, _SIMULATED = "TT_METAL_MOCK_CLUSTER_DESC_PATH", "TT_METAL_SIMULATOR"
 _SLOW_DISPATCH = "TT_METAL_SLOW_DISPATCH_MODE"
 TARGETS = ("cpu", "mock", "sim", "device")
+NUMBERS_OF = {
+    "cpu": "computed by the CPU backend, which rounds once per operation: accuracy is an upper bound of a chip's",
+    "mock": "mocked chips: values mean nothing",
+    "sim": "simulated chips: the real kernels' numbers, no speed",
+    "device": "real chips, on which this project has not been validated",
+}
 T3000_CHIPS = 8
 
 

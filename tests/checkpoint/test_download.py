@@ -91,8 +91,8 @@ def test_hf_form_is_preferred_verified_and_can_be_repacked(forms, hub: Hub, scri
     assert record["files"][0]["name"] == "config.json"
     weights = tmp_path / "weights"
     command = shlex.split(done.out.splitlines()[-1])
-    assert Path(command[1]).is_file()
-    assert command[2:] == [str(weights), f"{weights}-repacked", "--instruct"]
+    assert Path(command[0]).is_file()
+    assert command[1:] == ["repack", str(weights), f"{weights}-repacked", "--instruct"]
     repack(weights, tmp_path / "out", "instruct")
     assert len(RepackedCheckpoint(tmp_path / "out").names()) == len(
         json.loads(forms["hf"]["model.safetensors.index.json"])["weight_map"]

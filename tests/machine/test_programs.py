@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = str(ROOT / "checkpoints" / "mixtral-tiny")
 PROGRAMS = {
     "demo": ["-m", "demo"],
+    "mixtral": ["-m", "models.mixtral8x7b.cli", "plan", TINY],
     "plan": ["scripts/plan.py", TINY],
     "repack_weights": ["scripts/repack_weights.py", TINY, "nowhere/out"],
     "download_weights": ["scripts/download_weights.py", "a/b", "nowhere/out"],

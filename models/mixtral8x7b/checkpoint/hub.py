@@ -5,6 +5,7 @@ HF_HUB_DISABLE_XET, ...). It compares sizes and no hashes, so RemoteFile does.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,4 +139,5 @@ def _sentence(error: BaseException, repo_id: str, revision: str) -> str:
     if status is not None:
         return f"{hub} answers {status} for {repo_id}; run the same command again later"
     what = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    what = re.sub(r"\[Errno -?\d+\] ", "", what)
     return f"cannot fetch from {hub}: {what}; check the network, the proxy and HF_ENDPOINT, and run it again"

@@ -39,7 +39,7 @@ TOKENIZER_FILES = (
     "generation_config.json",
     "chat_template.jinja",
 )
-FLAVOURS = ("base", "instruct")
+FLAVOURS = BASE, INSTRUCT = ("base", "instruct")
 REPACK_COMMAND = ".venv/bin/python scripts/repack_weights.py <path_to_checkpoint_dir> <repacked_output_dir>"
 _REPACK_AGAIN = f"delete the file and repack again: {REPACK_COMMAND}"
 

@@ -10,6 +10,7 @@ from models.mixtral8x7b.durable import exclusive
 from models.mixtral8x7b.mistake import reason
 
 CHECKPOINTS = Path(__file__).resolve().parents[3] / "checkpoints"
+TINY_NOTE = "A tiny model trained on these facts: it shows that the program is right, not what Mixtral or a T3000 does."
 NAMES = {"base": "mixtral-tiny", "instruct": "mixtral-tiny-instruct"}
 
 

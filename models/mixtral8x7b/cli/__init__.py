@@ -1,0 +1,6 @@
+"""`./mixtral`: one file per command. Nothing here imports torch or ttnn before a command runs.
+
+__main__                                       all commands together
+app  options                                   what typer is told; what several commands can be asked for
+plan  download  repack  warm_up                what comes before; scripts/ has the first three under their known names
+"""

@@ -1,0 +1,109 @@
+"""Commands that bring a checkpoint to the chips, and how mistakes are told.
+
+.venv/bin/python -m pytest tests/cli/test_commands.py
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
+from tests.cli.conftest import Run
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "checkpoints" / "mixtral-tiny"
+COMMANDS = ["plan", "download", "repack", "warm-up", "generate", "chat", "bench"]
+
+
+def test_the_help_of_all_commands_imports_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from models.mixtral8x7b.cli.__main__ import main\n"
+        f"for command in {COMMANDS!r}:\n"
+        "    sys.argv = ['mixtral', command, '--help']\n"
+        "    main()\n"
+        "heavy = {'torch', 'numpy', 'ttnn', 'ttnn_cpu', 'loguru', 'huggingface_hub', 'tokenizers'}\n"
+        "print('imported:', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("imported: []\n")
+    assert done.stdout.count("Usage: mixtral ") == len(COMMANDS)
+
+
+def test_without_a_command_the_help_is_shown_and_it_is_no_success(mixtral: Run) -> None:
+    done = mixtral()
+    assert (done.code, done.out) == (2, "")
+    assert all(f"  {command} " in done.err for command in COMMANDS)
+
+
+WRONG_USE = {
+    ("fly",): "no such command 'fly'",
+    ("plan",): "missing argument 'DIR'",
+    ("plan", "a", "b"): "got unexpected extra argument",
+    ("plan", "a", "--users", "many"): "invalid value for '--users': Input should be a valid integer",
+    ("plan", "a", "--users"): "option '--users' requires an argument",
+    ("plan", "a", "--fast"): "no such option: --fast",
+    ("repack", "a"): "expected path_to_checkpoint_dir and repacked_output_dir",
+    ("repack", "a", "b", "--verify"): "--verify takes the repacked directory alone",
+    ("download", "a/b"): "missing argument 'DIR'",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), WRONG_USE.items(), ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_wrong_use_is_one_sentence(mixtral: Run, arguments: tuple[str, ...], message: str) -> None:
+    done = mixtral(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.sentence.startswith(f"mixtral: {message}")
+    assert done.sentence.endswith("; see --help")
+
+
+MISTAKES = {
+    ("plan", "nowhere"): "nowhere has neither params.json nor config.json",
+    ("plan", TINY, "--users", 0): "--users and --context must be at least 1",
+    ("plan", TINY, "--chips", 3): "--users and --context must be at least 1, --chips 1, 2, 4 or 8",
+    ("plan", TINY, "--precision", "best"): "precision is 'best'; expected one of performance, accuracy",
+    ("plan", TINY, "--context", 99999): "a context of 99999 tokens is too long",
+    ("repack", "nowhere", "out"): "nowhere is not a directory",
+    ("repack", "--verify", TINY): "mixtral-tiny is not a repacked checkpoint",
+    ("download", "a/b/c", "out"): "'a/b/c' cannot be a repository; expected owner/name",
+    ("warm-up", "--checkpoint", "nowhere"): "nowhere is not a repacked checkpoint",
+    ("warm-up", "--checkpoint", "\udcff"): "is not UTF-8; expected a path that is",
+    ("warm-up", "--target", "gpu"): "target is 'gpu'; expected one of cpu, mock, sim, device",
+    ("warm-up", "--chips", 3): "3 chips; expected one of 1, 2, 4, 8",
+    ("warm-up", "--fabric", "star"): "the fabric is 'star'; expected one of",
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.items(), ids=lambda value: str(value))
+def test_a_mistake_is_one_sentence(mixtral: Run, arguments: tuple[object, ...], message: str) -> None:
+    done = mixtral(*arguments)
+    assert (done.code, done.out) == (1, "")
+    assert done.sentence.startswith("mixtral: ")
+    assert message in done.sentence
+
+
+def test_a_checkpoint_on_its_way_to_the_chips(mixtral: Run, tmp_path: Path) -> None:
+    planned = mixtral("plan", TINY, "--users", 2, "--context", 128)
+    assert planned.code == 0
+    assert "KV cache of 256 tokens" in planned.out
+    repacked = mixtral("repack", TINY, "out")
+    assert (repacked.code, repacked.err) == (0, "")
+    assert RepackedCheckpoint(tmp_path / "out").flavour == "base"
+    assert mixtral("repack", "--verify", "out").out == "out: all 96 tensors are as written\n"
+    filled = mixtral("warm-up", "--checkpoint", "out")
+    assert (filled.code, filled.err) == (0, "")
+    assert filled.out.startswith("out/mixtral_tensor_cache_bfp8: ")
+    assert mixtral("warm-up", "--checkpoint", "out", "--cache-only").code == 0
+    (tmp_path / "out" / "globals.safetensors").write_bytes(b"")
+    assert "globals.safetensors is wrong" in mixtral("repack", "--verify", "out").err
+
+
+def test_without_a_checkpoint_it_is_the_tiny_instruct_one(mixtral: Run) -> None:
+    done = mixtral("warm-up", "--precision", "accuracy")
+    assert done.code == 0
+    assert "/mixtral-tiny-instruct-" in done.out
