@@ -242,7 +242,7 @@ def test_who_came_last_gives_its_blocks_back_and_its_reader_sees_nothing_of_it()
     while driver.loop.turn():
         for n, job in enumerate(jobs):
             rows_seen[n].append(job.row)
-        waiting = [job.number for job in driver.loop._waiting]
+        waiting = [job.number for job in driver.loop._places.waiting]
         assert waiting == sorted(waiting), "who gave its row back is no further behind than before"
     assert driver.loop.stats().preemptions > 0
     first = rows_seen[0]
