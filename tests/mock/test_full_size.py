@@ -83,17 +83,16 @@ def test_prefill_of_the_whole_context(model: Mixtral, section: Section) -> None:
 
 
 def test_generation_for_32_users(model: Mixtral) -> None:
-    """Prompts of 3 to 282 tokens, prefilled in two passes; then a step is one host read, and builds no program."""
-    prompts_of_32 = [[1] * (3 + 9 * user) for user in range(32)]
+    """Prompts of 1 to 249 tokens, prefilled in two passes; then a step is one host read, and builds no program."""
+    prompts_of_32 = [[1] * (1 + 8 * user) for user in range(32)]
     programs = []
     with ttnn_cpu.record(ttnn) as calls:
         for column in Generator(model, trace=False).generate(prompts_of_32, max_new_tokens=5):
             assert len(column) == 32
-            assert None not in column
             programs.append((model.mesh.device.num_program_cache_entries(), calls.host_writes, calls.host_reads))
-    prefilled, (entries, writes, reads), *later = programs
-    assert later == [(entries, writes, reads + step) for step in (1, 2, 3)]
-    assert prefilled[2] == 2, "a read for each pass"
+    *prefilled, (entries, writes, reads), _, _, _ = programs
+    assert programs[-3:] == [(entries, writes, reads + step) for step in (1, 2, 3)]
+    assert [at[2] for at in prefilled] == [1, 2], "a read for each pass"
 
 
 def test_a_prompt_pushed_through_decode(model: Mixtral) -> None:
@@ -103,6 +102,6 @@ def test_a_prompt_pushed_through_decode(model: Mixtral) -> None:
     programs = model.mesh.device.num_program_cache_entries()
     with ttnn_cpu.record(ttnn) as calls:
         columns = list(generator.generate([[1] * 5], max_new_tokens=3, prefill=0))
-    assert [column == [None] for column in columns] == [True] * 4 + [False] * 3
+    assert len(columns) == 3
     assert calls.host_reads == 7
     assert model.mesh.device.num_program_cache_entries() == programs

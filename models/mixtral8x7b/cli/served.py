@@ -80,7 +80,8 @@ class Prepared:
                 n_tokens,
                 options.cache_only,
             )
-            to_engine = EngineModel(model, can_trace(self._target), warm=builds_programs(self._target))
+            on_chips = builds_programs(self._target)
+            to_engine = EngineModel(model, can_trace(self._target), warm=on_chips, at_once=not on_chips)
             with Engine(to_engine, Options(prefix_cache=prefix_cache)) as engine:
                 weight_bytes = _read_in_a_step(planned) if self._target == "device" else None
                 yield Served(engine, self.tokenizer, self.max_context, weight_bytes)
