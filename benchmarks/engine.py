@@ -169,12 +169,12 @@ def crowd(n_requests: int, seed: int) -> list[Request]:
     """Prompts of 20 to 300 tokens, none like another, and answers of geometric length."""
     draw = random.Random(seed)
     return [
-        Request([draw.randrange(32000) for _ in range(draw.randint(20, 300))], _geometric(draw))
+        Request([draw.randrange(32000) for _ in range(draw.randint(20, 300))], geometric(draw))
         for _ in range(n_requests)
     ]
 
 
-def _geometric(draw: random.Random) -> int:
+def geometric(draw: random.Random) -> int:
     return max(1, ceil(log(1 - draw.random()) / log(1 - 1 / MEAN_ANSWER)))
 
 
