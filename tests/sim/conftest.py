@@ -34,8 +34,9 @@ from models.mixtral8x7b.tt.precision import HIFI3_FP32
 from models.mixtral8x7b.tt.sampler import Sampler
 with open_mesh({0}) as mesh:
     scores = mesh.put(torch.randn(1, 1, 32, 64), ttnn.float32, ttnn.TILE_LAYOUT)
-    best, _ = ttnn.topk(scores, 2, dim=-1, largest=True, sorted=True, stable=True)
-    mesh.read_replicated(ttnn.softmax(best, dim=-1, compute_kernel_config=HIFI3_FP32, numeric_stable=True))
+    best, _ = ttnn.topk(scores, 32, dim=-1, largest=True, sorted=True, stable=True)
+    nothing = mesh.put(torch.zeros(1, 1, 1, 32), ttnn.bfloat16, ttnn.TILE_LAYOUT)
+    mesh.read_replicated(ttnn.scale_mask_softmax(best, mask=nothing, compute_kernel_config=HIFI3_FP32))
     sampler, ids = Sampler(1024, mesh), mesh.put(torch.zeros(1, 1, 1, 32, dtype=torch.int32), ttnn.uint32)
     sampler.set([GREEDY] * 32)
     logits = torch.randn(1, 1, 32, 1024 // mesh.n_devices)
