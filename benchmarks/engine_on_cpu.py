@@ -102,9 +102,7 @@ def _finished(serving: Engine, requests: Sequence[Request], waits: Sequence[floa
 
 
 def arrivals(serving: Engine, requests: Sequence[Request], rate: float) -> None:
-    print(
-        "| random arrivals, of what a crowd has | TTFT s p50 | p95 | time per token ms p50 | p95 |\n|---|---|---|---|---|"
-    )
+    print("| random arrivals, of a crowd | TTFT s p50 | p95 | time per token ms p50 | p95 |\n|---|---|---|---|---|")
     for load in (0.3, 0.6, 0.9):
         draw = random.Random(1)
         finishes = _finished(serving, requests[:128], [draw.expovariate(load * rate) for _ in range(128)])

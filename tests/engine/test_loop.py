@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.mixtral8x7b.engine.places import GROW_TOGETHER
 from models.mixtral8x7b.engine.model import ROWS
+from models.mixtral8x7b.engine.places import GROW_TOGETHER
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.scheduler import (
     GATHER_STEPS,
