@@ -8,7 +8,7 @@ from models.mixtral8x7b.checkpoint.tiny import CHECKPOINTS
 from models.mixtral8x7b.cli.model_options import ModelOptions
 from models.mixtral8x7b.cli.served import Served
 from models.mixtral8x7b.engine.engine import Engine, Options
-from models.mixtral8x7b.engine.model import ROWS, Row
+from models.mixtral8x7b.engine.model import ROWS, Row, TakeLogits
 from models.mixtral8x7b.packing import Pass
 from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.tokenizer import Tokenizer
@@ -31,7 +31,7 @@ class Says:
     def set_rows(self, rows: Sequence[Row | None]) -> None:
         self._rows = list(rows)
 
-    def prefill(self, of: Pass) -> list[int]:
+    def prefill(self, of: Pass, take_logits: Mapping[int, TakeLogits]) -> list[int]:
         ends = [piece.prompt for piece in of.pieces if piece.ends_prompt]
         self.prompts += [list(prompt.ids) for prompt in ends]
         return self._drawn({prompt.row for prompt in ends})
