@@ -71,8 +71,8 @@ class Engine:
         return self._failure
 
     def submit(self, request: Request, on_put: Callable[[], None] = lambda: None) -> Stream:
-        """`on_put` is the stream's. Raises RequestError for what can never be served, BusyError where too many wait, EngineError where the engine
-        has failed or is closed."""
+        """Raises RequestError for what can never be served, BusyError where too many wait, EngineError where the engine
+        has failed or is closed. `on_put` is the stream's."""
         request.check(self._model.vocab_size, self._model.max_context, self._model.n_blocks)
         stream = Stream(lambda: self._cancel(job), on_put)
         job = Job(request, stream, time.monotonic())

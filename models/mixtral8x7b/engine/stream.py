@@ -41,8 +41,8 @@ class Finish(NamedTuple):
 class Stream:
     """Iterate over it, once: it gives each Token when it is there and ends with the answer, after which `finish` tells.
 
-    Raises EngineError where the engine failed. `on_put` is called in the engine's thread when something has come. Any thread may read and any may cancel; a reader that is slow delays
-    nobody, one that goes away should cancel.
+    Raises EngineError where the engine failed. Any thread may read and any may cancel; a reader that is slow delays
+    nobody, one that goes away should cancel. `on_put` is called in the engine's thread when something has come.
     """
 
     def __init__(self, on_cancel: Callable[[], None] = _nothing, on_put: Callable[[], None] = _nothing) -> None:
@@ -53,9 +53,12 @@ class Stream:
     def __iter__(self) -> Iterator[Token]:
         while (token := self._read(self._queue.get)) is not None:
             yield token
+        assert self.finish is not None
+        if self.finish.reason == ERROR:
+            raise EngineError(self.finish.message)
 
     def arrived(self) -> list[Token]:
-        """For those who may not wait, instead: what has come since, till `finish` is there. Raises as iterating does."""
+        """For those who may not wait, instead: what has come since, till `finish` is there, which may be an error."""
         tokens: list[Token] = []
         with suppress(Empty):
             while (token := self._read(self._queue.get_nowait)) is not None:
@@ -79,6 +82,4 @@ class Stream:
             if isinstance(one, Token):
                 return one
             self.finish = one
-        if self.finish.reason == ERROR:
-            raise EngineError(self.finish.message)
         return None

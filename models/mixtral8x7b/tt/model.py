@@ -169,9 +169,7 @@ class Mixtral:
         inputs.deallocate()
         return last_BD
 
-    def _tell_prompt_logits(
-        self, x_TD: ttnn.Tensor, size: int, asked: Sequence[Piece], take: TakePromptLogits
-    ) -> None:
+    def _tell_prompt_logits(self, x_TD: ttnn.Tensor, size: int, asked: Sequence[Piece], take: TakePromptLogits) -> None:
         """The head of all positions, a tile of rows at a time: the programs are those of the last rows."""
         for piece in asked:
             for start in range(piece.start, piece.end, DECODE_ROWS):
