@@ -81,9 +81,9 @@ class Stub:
         self.answers = [self.tokenizer.encode(text, bos=False) for text in texts]
 
     @contextmanager
-    def serving(self, lengths: Sequence[int], prefix_cache: bool = True) -> Iterator[Served]:
+    def serving(self, lengths: Sequence[int], how: Options | None = None) -> Iterator[Served]:
         model = Says(self.answers, self.tokenizer, self.max_context, sum(map(blocks_for, lengths)))
         model.before_step = self.before_step
         self.models.append(model)
-        with Engine(model, Options(prefix_cache=prefix_cache)) as engine:
+        with Engine(model, how or Options()) as engine:
             yield Served(engine, self.tokenizer, self.max_context, weight_bytes=None)

@@ -2,10 +2,10 @@
 
 service  errors                             what every route knows; what goes wrong, as clients read it
 gate  access  limits  request_id            what every request passes
-fields  sampling                            what may be asked for; what the engine is told of it
+text  fields  sampling                      what may be asked for; what the engine is told of it
 answers  scores  live                       answers on their way; of a prompt's tokens; to a client that may leave
 logprobs  usage                             parts of what is answered
 completions  chat                           the two ways to ask, each with its fields
 about  tokens  metrics                      the rest
-app                                         all of it together
+app  lifecycle                              all of it together; its start and its end
 """
