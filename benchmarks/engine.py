@@ -21,7 +21,7 @@ from typing import Any
 from models.mixtral8x7b.engine.engine import Engine
 from models.mixtral8x7b.engine.job import Job
 from models.mixtral8x7b.engine.loop import Loop
-from models.mixtral8x7b.engine.model import ROWS, Row
+from models.mixtral8x7b.engine.model import ROWS, Row, TakeLogits
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stats import Stats
 from models.mixtral8x7b.engine.stream import Finish, Stream
@@ -54,7 +54,7 @@ class NoModel:
     def set_rows(self, rows: Sequence[Row | None]) -> None:
         pass
 
-    def prefill(self, of: Pass) -> list[int]:
+    def prefill(self, of: Pass, take_logits: Mapping[int, TakeLogits]) -> list[int]:
         self.now += 1 + of.size / 512
         return [0] * ROWS
 

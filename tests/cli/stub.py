@@ -8,7 +8,7 @@ from models.mixtral8x7b.checkpoint.tiny import CHECKPOINTS
 from models.mixtral8x7b.cli.model_options import ModelOptions
 from models.mixtral8x7b.cli.served import Served
 from models.mixtral8x7b.engine.engine import Engine, Options
-from models.mixtral8x7b.engine.model import ROWS, Row
+from models.mixtral8x7b.engine.model import ROWS, Row, TakeLogits
 from models.mixtral8x7b.packing import Pass
 from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.tokenizer import Tokenizer
@@ -31,7 +31,7 @@ class Says:
     def set_rows(self, rows: Sequence[Row | None]) -> None:
         self._rows = list(rows)
 
-    def prefill(self, of: Pass) -> list[int]:
+    def prefill(self, of: Pass, take_logits: Mapping[int, TakeLogits]) -> list[int]:
         ends = [piece.prompt for piece in of.pieces if piece.ends_prompt]
         self.prompts += [list(prompt.ids) for prompt in ends]
         return self._drawn({prompt.row for prompt in ends})
@@ -81,9 +81,9 @@ class Stub:
         self.answers = [self.tokenizer.encode(text, bos=False) for text in texts]
 
     @contextmanager
-    def serving(self, lengths: Sequence[int], prefix_cache: bool = True) -> Iterator[Served]:
+    def serving(self, lengths: Sequence[int], how: Options | None = None) -> Iterator[Served]:
         model = Says(self.answers, self.tokenizer, self.max_context, sum(map(blocks_for, lengths)))
         model.before_step = self.before_step
         self.models.append(model)
-        with Engine(model, Options(prefix_cache=prefix_cache)) as engine:
+        with Engine(model, how or Options()) as engine:
             yield Served(engine, self.tokenizer, self.max_context, weight_bytes=None)

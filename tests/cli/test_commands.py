@@ -14,7 +14,7 @@ from tests.cli.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "checkpoints" / "mixtral-tiny"
-COMMANDS = ["plan", "download", "repack", "warm-up", "generate", "chat", "bench"]
+COMMANDS = ["plan", "download", "repack", "warm-up", "generate", "chat", "serve", "bench"]
 
 
 def test_the_help_of_all_commands_imports_no_torch() -> None:
@@ -49,6 +49,10 @@ WRONG_USE = {
     ("repack", "a"): "expected path_to_checkpoint_dir and repacked_output_dir",
     ("repack", "a", "b", "--verify"): "--verify takes the repacked directory alone",
     ("download", "a/b"): "missing argument 'DIR'",
+    ("serve", "--host", "0.0.0.0"): "--host is 0.0.0.0, where others can reach it, and there is no key",
+    ("serve", "--host", "::"): "--host is ::, where others can reach it, and there is no key",
+    ("serve", "--api-key", "a", "--api-key-file", "b"): "--api-key and --api-key-file are both given",
+    ("serve", "--api-key", "a b"): "the key of --api-key is empty or no key",
 }
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from models.mixtral8x7b.engine.model import ROWS, Row
+from models.mixtral8x7b.engine.model import ROWS, Row, TakeLogits
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.packing import MOST_PIECES, START_UNIT, Pass, attended_rows, pass_sizes
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
 
 VOCAB = 1000
+TOLD = 32  # positions of a prompt whose logits are told at a time
 CONTEXT = 32768
 WEIGHTS = np.random.default_rng(0).integers(1, 2**63, CONTEXT, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
@@ -65,7 +66,7 @@ class StubModel:
         self._rows = [row and row._replace(blocks=tuple(row.blocks)) for row in rows]
         self._told = True
 
-    def prefill(self, of: Pass) -> list[int]:
+    def prefill(self, of: Pass, take_logits: Mapping[int, TakeLogits]) -> list[int]:
         self._before("pass", of.size)
         assert self._step is None
         assert self._told, "random numbers of the rows are not set"
@@ -81,6 +82,10 @@ class StubModel:
             assert not piece.start or piece.at + attended_rows(piece.rows) <= of.size
             free_from = piece.at + piece.rows
             self._write(prompt.blocks, piece.start, prompt.ids[piece.start : piece.end])
+            if take := take_logits.get(prompt.row):
+                for start in range(piece.start, piece.end, TOLD):
+                    ends = range(start + 1, min(start + TOLD, piece.end) + 1)
+                    take(start, np.stack([self.logits_after(prompt.ids[:end]) for end in ends]))
             if piece.ends_prompt:
                 row = self._rows[prompt.row]
                 assert row is not None
@@ -122,6 +127,12 @@ class StubModel:
             assert row is not None
             assert row.reads_logits
             self._rows[number] = row._replace(token=token)
+
+    def logits_after(self, ids: Sequence[int]) -> np.ndarray:
+        """Of the position of the last one, as far as a prompt is told."""
+        logits = np.zeros(VOCAB, dtype=np.float32)
+        logits[drawn(context_hash(np.array(ids)), 0, 0)] = 1
+        return logits
 
     def _write(self, blocks: Sequence[int], start: int, ids: Sequence[int]) -> None:
         first, n_blocks = start // KV_BLOCK, blocks_for(start + len(ids)) - start // KV_BLOCK

@@ -65,6 +65,19 @@ def test_answers_of_several_threads() -> None:
         check_idle(engine, 60)
 
 
+def test_one_who_may_not_wait_is_told_when_to_look() -> None:
+    told, got = threading.Event(), []
+    request = Request([5] * 10, 30)
+    with Engine(StubModel(60)) as engine:
+        stream = engine.submit(request, on_put=told.set)
+        while stream.finish is None:
+            assert told.wait(60)
+            told.clear()
+            got += stream.arrived()
+    assert [token.id for token in got] == answer(request)
+    assert stream.arrived() == []
+
+
 def test_ten_thousand_requests() -> None:
     """Of 1 to 4k tokens, a tenth cancelled at any moment, too few blocks: none lost, none doubled, nothing left."""
     draw, n_blocks = random.Random(0), 90

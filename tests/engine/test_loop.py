@@ -1,7 +1,7 @@
 """Whoever else is there, a request gets the tokens that it gets alone; and nothing is left behind."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.mixtral8x7b.engine.model import ROWS
+from models.mixtral8x7b.engine.model import ROWS, TakeLogits
 from models.mixtral8x7b.engine.places import GROW_TOGETHER
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.scheduler import (
@@ -102,7 +102,7 @@ def test_any_schedule(schedule: list[Arrival], n_blocks: int, pass_tokens: int, 
             assert got == expected[: len(got)]
         if one.cancelled_after is None and one.request.deadline_s is None:
             assert finish.reason in ("stop", "length")
-        assert not finish.n_cached or (prefix_cache and not one.request.scores_prompt)
+        assert not finish.n_cached or (prefix_cache and one.request.take_prompt_logits is None)
     driver.check_idle()
 
 
@@ -154,9 +154,9 @@ def test_a_long_prompt_has_its_turns_among_short_ones_without_end_and_no_more() 
     first_ids: list[int] = []
 
     class Model(StubModel):
-        def prefill(self, of: Pass) -> list[int]:
+        def prefill(self, of: Pass, take_logits: Mapping[int, TakeLogits]) -> list[int]:
             first_ids.extend(piece.prompt.ids[0] for piece in of.pieces)
-            return super().prefill(of)
+            return super().prefill(of, take_logits)
 
     driver = Driver(2000, pass_tokens=256, model_type=Model)
     driver.add(Request([1], 5000))
@@ -335,7 +335,9 @@ def test_a_second_turn_finds_the_answer_of_the_first() -> None:
     assert driver.tokens(second) == answer(second.request)
 
 
-@pytest.mark.parametrize(("change", "cached"), [({}, 896), ({"salt": "x"}, 0), ({"scores_prompt": True}, 0)])
+@pytest.mark.parametrize(
+    ("change", "cached"), [({}, 896), ({"salt": "x"}, 0), ({"take_prompt_logits": lambda *_: None}, 0)]
+)
 def test_who_reads_the_cache(change: dict[str, Any], cached: int) -> None:
     driver = Driver(200, prefix_cache=True)
     driver.add(Request(prompt(1000), 1))
@@ -344,6 +346,26 @@ def test_who_reads_the_cache(change: dict[str, Any], cached: int) -> None:
     driver.run()
     assert driver.finish(second).n_cached == cached
     assert driver.tokens(second) == answer(second.request)
+
+
+def test_a_prompts_logits_are_told_whoever_shares_its_passes_and_blocks() -> None:
+    """The younger of two is preempted in its answer: the prompt's positions are told again, the answer's never."""
+    told: dict[int, list[np.ndarray]] = {}
+
+    def take(start: int, logits: np.ndarray) -> None:
+        for place, row in enumerate(logits, start=start):
+            told.setdefault(place, []).append(row)
+
+    ids, driver = prompt(100, first=9), Driver(5, prefix_cache=True)
+    driver.add(Request(prompt(60), 150))
+    mine = driver.add(Request(ids, 120, take_prompt_logits=take))
+    driver.run()
+    assert driver.loop.stats().preemptions == 1
+    assert driver.tokens(mine) == answer(mine.request)
+    assert sorted(told) == list(range(100))
+    for place, rows in told.items():
+        assert len(rows) == 2
+        assert all((row == driver.model.logits_after(ids[: place + 1])).all() for row in rows)
 
 
 def test_without_the_cache_nothing_is_kept() -> None:

@@ -176,6 +176,19 @@ def test_a_row_that_the_host_draws_is_what_the_chips_draw() -> None:
     assert [tokens[0].drawn is None for tokens in found] == [False, True, False]
 
 
+def test_a_prompts_logits_are_the_references() -> None:
+    """Beside a prompt that does not ask for them."""
+    ids, found = prompt(70, 3), torch.full((70, CONFIG.vocab_size), torch.nan)
+
+    def take(start: int, logits: torch.Tensor) -> None:
+        found[start : start + len(logits)] = logits
+
+    with exact_model(1) as model:
+        answers(model, [Request(prompt(40, 4), 1), Request(ids, 1, take_prompt_logits=take)])
+    expected = reference(CONFIG)(torch.tensor([ids]))[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
 def test_a_preempted_request_goes_on_as_if_nothing_had_been() -> None:
     """The younger of two that need 3 blocks each, of 4: its random numbers go on."""
     ids, sampling = prompt(60, 7), SamplingParams(1.0, seed=9)

@@ -83,3 +83,15 @@ def test_no_report_of_many_short_ones_nor_of_none() -> None:
         raise ZeroDivisionError
     assert not report.came.wait(0.3)
     dog.close()
+
+
+def test_one_that_hangs_has_its_own_time_not_the_firsts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watchdog had gone to sleep till the end of the time that the first of its kind may take."""
+    monkeypatch.setattr(watchdog, "LEAST_S", 0.15)
+    report = Report()
+    dog = Watchdog(report)
+    with dog.watch("a decode step"):
+        time.sleep(0.01)  # so that the thread has seen it
+    with dog.watch("a decode step"):
+        assert report.came.wait(20)
+    dog.close()

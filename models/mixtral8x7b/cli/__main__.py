@@ -12,9 +12,10 @@ def main() -> None:
     from models.mixtral8x7b.cli.generate import generate
     from models.mixtral8x7b.cli.plan import plan
     from models.mixtral8x7b.cli.repack import repack
+    from models.mixtral8x7b.cli.serve import serve
     from models.mixtral8x7b.cli.warm_up import warm_up
 
-    run("mixtral", plan, download, repack, warm_up, generate, chat, bench)
+    run("mixtral", plan, download, repack, warm_up, generate, chat, serve, bench)
 
 
 if __name__ == "__main__":

@@ -49,12 +49,13 @@ def bench(
     use_target(chosen_target(target), chips)
     from models.mixtral8x7b.cli.measure import header, measure
     from models.mixtral8x7b.cli.served import Prepared
+    from models.mixtral8x7b.engine.engine import Options
     from models.mixtral8x7b.paging import blocks_for
 
     model = Prepared(options)
     largest = max(shapes, key=lambda shape: shape[0] * blocks_for(shape[1] + shape[2]))
     print(f"mixtral: {model.title} ({model.note})", file=sys.stderr, flush=True)
-    with model.serving([largest[1] + largest[2]] * largest[0], prefix_cache=False) as served:
+    with model.serving([largest[1] + largest[2]] * largest[0], Options(prefix_cache=False)) as served:
         if not as_json:
             print(header(), flush=True)
         rows = []

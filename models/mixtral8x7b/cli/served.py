@@ -60,7 +60,7 @@ class Prepared:
         self.note = NUMBERS_OF[self._target] + (f". {TINY_NOTE}" if settings.checkpoint is None else "")
 
     @contextmanager
-    def serving(self, lengths: Sequence[int], prefix_cache: bool = True) -> Iterator[Served]:
+    def serving(self, lengths: Sequence[int], how: Options | None = None) -> Iterator[Served]:
         """Loads it, for requests of these lengths in tokens, prompt and answer: side by side as far as the chips'
         memory goes, beyond that in turns."""
         options, n_tokens = self._options, self.tokenizer.vocab_size
@@ -82,7 +82,7 @@ class Prepared:
             )
             on_chips = builds_programs(self._target)
             to_engine = EngineModel(model, can_trace(self._target), warm=on_chips, at_once=not on_chips)
-            with Engine(to_engine, Options(prefix_cache=prefix_cache)) as engine:
+            with Engine(to_engine, how or Options()) as engine:
                 weight_bytes = _read_in_a_step(planned) if self._target == "device" else None
                 yield Served(engine, self.tokenizer, self.max_context, weight_bytes)
 

@@ -8,6 +8,7 @@ One thread owns the model. It sleeps while nobody is there to serve.
 """
 
 import time
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from threading import Condition, Thread
@@ -69,11 +70,11 @@ class Engine:
         """None: healthy, or closed by its owner."""
         return self._failure
 
-    def submit(self, request: Request) -> Stream:
+    def submit(self, request: Request, on_put: Callable[[], None] = lambda: None) -> Stream:
         """Raises RequestError for what can never be served, BusyError where too many wait, EngineError where the engine
-        has failed or is closed."""
+        has failed or is closed. `on_put` is the stream's."""
         request.check(self._model.vocab_size, self._model.max_context, self._model.n_blocks)
-        stream = Stream(lambda: self._cancel(job))
+        stream = Stream(lambda: self._cancel(job), on_put)
         job = Job(request, stream, time.monotonic())
         with self._condition:
             if self._refuses is not None:

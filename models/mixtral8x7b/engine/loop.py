@@ -11,16 +11,18 @@ import heapq
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 from models.mixtral8x7b.engine.job import Job
-from models.mixtral8x7b.engine.model import ROWS, Model, Row
+from models.mixtral8x7b.engine.model import ROWS, Model, Row, TakeLogits
 from models.mixtral8x7b.engine.places import Places
+from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.scheduler import Move, Prefilling, by_turn, next_move
 from models.mixtral8x7b.engine.stats import Stats
 from models.mixtral8x7b.engine.stream import CANCELLED, DEADLINE, ERROR, LENGTH, STOP, Finish, Stream, Token
 from models.mixtral8x7b.mistake import Mistake
-from models.mixtral8x7b.packing import next_pass
+from models.mixtral8x7b.packing import Pass, next_pass
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
 
 SOME_TIME = 1e-9  # seconds: a pass has taken more than none, whatever the clock says
@@ -120,7 +122,7 @@ class Loop:
         self.deliver()
         start = self._clock()
         with self._watch(f"a prefill pass of {of.size} rows"):
-            tokens = self._model.prefill(of)
+            tokens = self._model.prefill(of, self._takers(of))
             ending = [self._in_row(piece.prompt.row) for piece in of.pieces if piece.ends_prompt]
             logits = self._logits(ending)
         for piece in of.pieces:
@@ -164,6 +166,11 @@ class Loop:
         self._stats.steps += 1
         self._stats.step_tokens += len(jobs)
         self._stats.step_s += taken_s
+
+    def _takers(self, of: Pass) -> dict[int, TakeLogits]:
+        """By row, who is told the logits of its prompt."""
+        requests = {piece.prompt.row: self._in_row(piece.prompt.row).request for piece in of.pieces}
+        return {row: partial(_tell, request) for row, request in requests.items() if request.take_prompt_logits}
 
     def _in_row(self, row: int) -> Job:
         job = self._places.rows[row]
@@ -246,6 +253,13 @@ class Loop:
         self._places.blocks.forget()
         self._deadlines.clear()
         self.deliver()
+
+
+def _tell(request: Request, start: int, logits: Any) -> None:
+    """Those of the prompt: a request that comes again has its answer so far behind it."""
+    n = len(request.ids) - start
+    if n > 0 and request.take_prompt_logits is not None:
+        request.take_prompt_logits(start, logits[:n])
 
 
 def _described(job: Job) -> Row:

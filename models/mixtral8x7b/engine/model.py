@@ -1,12 +1,16 @@
 """What the engine needs of a model: a prefill pass, a decode step, and what each of its rows does. Imports no ttnn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from models.mixtral8x7b.packing import Pass
 from models.mixtral8x7b.sampling import SamplingParams
 
 ROWS = 32  # of a decode step: requests that are served at a time
+
+# is given a position of a prompt, and the logits of the positions from there on, float32 [n, vocab_size]; in the
+# engine's thread, which it must neither hold up nor raise in
+TakeLogits = Callable[[int, Any], None]
 
 
 class Row(NamedTuple):
@@ -38,8 +42,10 @@ class Model(Protocol):
         """What all ROWS rows do from now on; None is unused. A step advances token, position and next_index by itself.
         Always called before a pass, as for the rows that do not decode; never while a step has not been read."""
 
-    def prefill(self, of: Pass) -> Sequence[int]:
-        """Runs the pass; ROWS ids, each the first new token of the prompt that ends in the pass in that row."""
+    def prefill(self, of: Pass, take_logits: Mapping[int, TakeLogits]) -> Sequence[int]:
+        """Runs the pass; ROWS ids, each the first new token of the prompt that ends in the pass in that row.
+
+        take_logits, by row, is called with the logits of all positions that the row has in the pass."""
 
     def step(self) -> None:
         """Starts one decode step of all rows; need not wait for it."""

@@ -73,7 +73,7 @@ class Places:
         return found[: len(found) * KV_BLOCK // START_UNIT * START_UNIT // KV_BLOCK]
 
     def _reads_cache(self, job: Job) -> bool:
-        return self._caches and not job.request.scores_prompt
+        return self._caches and job.request.take_prompt_logits is None
 
     def _waiting_as(self, job: Job) -> Waiting:
         """Others who start before it can only lower the blocks that it takes."""

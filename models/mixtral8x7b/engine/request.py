@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 from models.mixtral8x7b.arguments import RequestError, described, require_whole, token_ids
-from models.mixtral8x7b.engine.model import HostRow
+from models.mixtral8x7b.engine.model import HostRow, TakeLogits
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
 from models.mixtral8x7b.sampling import GREEDY, SamplingParams
 
@@ -16,10 +16,12 @@ class Request:
     """One prompt and how its answer is drawn and ends.
 
     The answer ends with one of stop_ids, which is part of it, or with max_new_tokens; deadline_s seconds after it was
-    submitted it is cut off. Requests of another salt share no part of the prefix cache with this one. One that
-    scores_prompt needs all positions computed, so it does not read the prefix cache. A host_row draws the tokens in
-    place of the chips. Passes compute the first `prefill` tokens of the prompt (None: all); the rest is fed to decode,
-    one in a step. Raises RequestError for what is of another kind.
+    submitted it is cut off. Requests of another salt share no part of the prefix cache with this one. A host_row draws
+    the tokens in place of the chips. Passes compute the first `prefill` tokens of the prompt (None: all); the rest is
+    fed to decode, one in a step. Raises RequestError for what is of another kind.
+
+    take_prompt_logits is called with those of all the prompt's positions that passes compute, some at a time; once more
+    where the request was preempted. As all of them must be computed, the prefix cache is not read.
     """
 
     ids: Sequence[int]
@@ -28,9 +30,9 @@ class Request:
     stop_ids: Collection[int] = ()
     deadline_s: float | None = None
     salt: str = ""
-    scores_prompt: bool = False
     host_row: HostRow | None = None
     prefill: int | None = None
+    take_prompt_logits: TakeLogits | None = None
 
     def __post_init__(self) -> None:
         stops = self.stop_ids

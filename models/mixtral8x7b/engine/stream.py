@@ -1,13 +1,17 @@
 """What comes back of a request, on its way from the engine's thread to the one that reads."""
 
 from collections.abc import Callable, Iterator
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from models.mixtral8x7b.engine.model import Drawn
 from models.mixtral8x7b.mistake import Mistake
 
 STOP, LENGTH, CANCELLED, DEADLINE, ERROR = "stop", "length", "cancelled", "deadline", "error"
+
+
+def _nothing() -> None: ...
 
 
 class EngineError(Mistake):
@@ -38,23 +42,28 @@ class Stream:
     """Iterate over it, once: it gives each Token when it is there and ends with the answer, after which `finish` tells.
 
     Raises EngineError where the engine failed. Any thread may read and any may cancel; a reader that is slow delays
-    nobody, one that goes away should cancel.
+    nobody, one that goes away should cancel. `on_put` is called in the engine's thread when something has come.
     """
 
-    def __init__(self, on_cancel: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, on_cancel: Callable[[], None] = _nothing, on_put: Callable[[], None] = _nothing) -> None:
         self._queue: SimpleQueue[Token | Finish] = SimpleQueue()
-        self._on_cancel = on_cancel
+        self._on_cancel, self._on_put = on_cancel, on_put
         self.finish: Finish | None = None
 
     def __iter__(self) -> Iterator[Token]:
-        while self.finish is None:
-            one = self._queue.get()
-            if isinstance(one, Token):
-                yield one
-            else:
-                self.finish = one
+        while (token := self._read(self._queue.get)) is not None:
+            yield token
+        assert self.finish is not None
         if self.finish.reason == ERROR:
             raise EngineError(self.finish.message)
+
+    def arrived(self) -> list[Token]:
+        """For those who may not wait, instead: what has come since, till `finish` is there, which may be an error."""
+        tokens: list[Token] = []
+        with suppress(Empty):
+            while (token := self._read(self._queue.get_nowait)) is not None:
+                tokens.append(token)
+        return tokens
 
     def cancel(self) -> None:
         """The answer ends before the next step. Nothing happens if it has ended."""
@@ -64,3 +73,13 @@ class Stream:
     def put(self, one: Token | Finish) -> None:
         """For the engine. What comes after the first Finish is never read."""
         self._queue.put(one)
+        self._on_put()
+
+    def _read(self, get: Callable[[], Token | Finish]) -> Token | None:
+        """None: the answer has ended."""
+        if self.finish is None:
+            one = get()
+            if isinstance(one, Token):
+                return one
+            self.finish = one
+        return None

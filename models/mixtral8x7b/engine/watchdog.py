@@ -1,5 +1,6 @@
 """Notices a call of the model that does not come back, which the thread that made it cannot."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,8 @@ class Watchdog:
         self._condition = Condition()
         self._what: str | None = None  # is being watched
         self._until = 0.0
-        self._sleeps = self._closed = False
+        self._wakes = math.inf  # the thread looks again then, if nobody wakes it
+        self._closed = False
         self._thread = Thread(target=self._run, name="engine watchdog", daemon=True)
         self._thread.start()
 
@@ -33,7 +35,7 @@ class Watchdog:
         with self._condition:
             self._what = what
             self._until = start + (FIRST_S if usual_s is None else max(LEAST_S, TIMES_USUAL * usual_s))
-            if self._sleeps:
+            if self._until < self._wakes:
                 self._condition.notify()
         try:
             yield
@@ -51,11 +53,11 @@ class Watchdog:
     def _run(self) -> None:
         with self._condition:
             while not self._closed:
-                self._sleeps = self._what is None
                 left_s = self._until - time.monotonic()
                 if self._what is not None and left_s <= 0:
                     break
-                self._condition.wait(None if self._sleeps else left_s)
+                self._wakes = math.inf if self._what is None else self._until
+                self._condition.wait(None if self._what is None else left_s)
             else:
                 return
             what, usual_s = self._what, self._usual_s.get(self._what)

@@ -1,5 +1,6 @@
 """The tokenizer of a checkpoint: ids are plain lists of int."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from models.mixtral8x7b.tokenizer.json_file import JsonFile, added_tokens
 from models.mixtral8x7b.tokenizer.roles import Message, messages_of
 from models.mixtral8x7b.tokenizer.sentencepiece_file import SentencePieceFile
 from models.mixtral8x7b.tokenizer.stops import StopStrings
-from models.mixtral8x7b.tokenizer.stream import StreamDecoder
+from models.mixtral8x7b.tokenizer.stream import LONGEST, StreamDecoder
 from models.mixtral8x7b.tokenizer.template import ChatTemplate
 
+_BYTE = re.compile("<0x([0-9A-F]{2})>")
 _NEEDED = ("bos_token", "eos_token")
 _PRIVATE = range(0xF0000, 0xFFFFE)  # characters that no standard gives a meaning
 
@@ -35,8 +37,10 @@ class Tokenizer:
             else SentencePieceFile(self.file, content)
         )
         beside = Beside.read(self.file.parent)
-        self._roles = source.roles | beside.roles
-        self._tokens = {token.content: token for token in _tokens(source, beside, self._roles)}
+        self.roles = source.roles | beside.roles  # bos_token, eos_token, ... -> content
+        self._source = source
+        self._tokens = {token.content: token for token in _tokens(source, beside, self.roles)}
+        self._contents = {token.id: content for content, token in self._tokens.items()}
         self.bos_id = self._id_of("bos_token")
         eos, usual_eos = self._id_of("eos_token"), source.id_of(source.roles.get("eos_token", ""))
         if eos is None:
@@ -48,6 +52,7 @@ class Tokenizer:
         self._has_mistral_pieces = source.has_mistral_pieces
         template = beside.template or (Template(CHATML, self.file) if is_chatml(self._tokens) else None)
         self._template = ChatTemplate(template) if template else None
+        self.chat_template = template.text if template else None
         self._control = {
             content: token
             for content, token in self._tokens.items()
@@ -103,9 +108,31 @@ class Tokenizer:
     def stream(self) -> StreamDecoder:
         return StreamDecoder(self._pieces.decode, self._skipped)
 
-    def answer(self, stops: Iterable[str] = ()) -> Answer:
-        """The text of ids as they come, up to the first stop string. Raises StopError for one that is no text."""
-        return Answer(self.stream(), StopStrings(stops))
+    def answer(self, stops: Iterable[str] = (), after: Sequence[int] = ()) -> Answer:
+        """The text of ids as they come, up to the first stop string. Raises StopError for one that is no text.
+
+        after    ids of a text that it goes on with: it then has the space that it begins with
+        """
+        decoder = self.stream()
+        for token in after[-LONGEST:]:
+            decoder.push(token)
+        return Answer(decoder, StopStrings(stops))
+
+    def encode_inside(self, text: str) -> list[int]:
+        """Of a text that stands behind another: without the space that is put before one."""
+        line = self._pieces.encode("\n")
+        ids = self._pieces.encode("\n" + text)
+        return ids[len(line) :] if ids[: len(line)] == line else self._pieces.encode(text)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """What a token is within a text: UTF-8, not always a whole character; the content of a control token."""
+        if token_id in self._contents:
+            return self._contents[token_id].encode()
+        name = self._source.name_of(token_id)
+        if name is None or not self._has_mistral_pieces:
+            return self._pieces.decode([token_id]).encode()
+        byte = _BYTE.fullmatch(name)
+        return bytes([int(byte[1], 16)]) if byte else name.replace("▁", " ").encode()
 
     def _encode_with(self, template: ChatTemplate, messages: Sequence[Message]) -> list[int]:
         """What is said is given to the template with characters in place of control tokens, so that those in what it
@@ -118,17 +145,17 @@ class Tokenizer:
             Message(message.role, control.sub(lambda found: stand_ins[found[0]], message.content))
             for message in messages
         ]
-        form = template.render(masked, self._roles)
+        form = template.render(masked, self.roles)
         form = control.sub(lambda found: self._aliases[self._control[found[0]].id], form)
         return self._pieces.encode_form(form.translate({ord(mark): name for name, mark in stand_ins.items()}))
 
     def _id_of(self, role: str) -> int | None:
-        if role not in self._roles:
+        if role not in self.roles:
             return None
-        token = self._tokens.get(self._roles[role])
+        token = self._tokens.get(self.roles[role])
         if token is None:
             raise TokenizerError(
-                f"what stands beside {self.file} names {self._roles[role]!r} as {role}, which is none of its tokens; "
+                f"what stands beside {self.file} names {self.roles[role]!r} as {role}, which is none of its tokens; "
                 "put the added_tokens.json or tokenizer.json that came with the weights there"
             )
         return token.id

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from models.mixtral8x7b.engine.model import Row
-from models.mixtral8x7b.packing import Pass
+from models.mixtral8x7b.engine.model import Row, TakeLogits
+from models.mixtral8x7b.packing import Pass, Piece
 from models.mixtral8x7b.sampling import GREEDY
 from models.mixtral8x7b.tt.decode_state import NO_USER
 from models.mixtral8x7b.tt.model import Mixtral
@@ -46,9 +46,12 @@ class EngineModel:
         self._model.sampler.set([row.sampling if row else GREEDY for row in rows], indices)
         self._reads_logits = any(row.reads_logits for row in rows if row)
 
-    def prefill(self, of: Pass) -> list[int]:
+    def prefill(self, of: Pass, take_logits: Mapping[int, TakeLogits]) -> list[int]:
+        def take(piece: Piece, start: int, logits: torch.Tensor) -> None:
+            take_logits[piece.prompt.row](start, logits[:, : self._model.n_tokens])
+
         self.release()
-        logits = self._model.prefill_pass(of)
+        logits = self._model.prefill_pass(of, take, take_logits)
         if self._reads_logits:
             self._keep(self._model.copy_logits(logits))
         return self._model.sample(logits)

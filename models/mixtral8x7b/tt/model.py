@@ -5,7 +5,7 @@ logits = model.prefill(prompts)            # of each prompt's last token, in the
 model.state.set_rows(...); model.step()    # one token of every row; ids, positions and KV stay on the chips
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 import ttnn
@@ -141,32 +141,40 @@ class Mixtral:
             ttnn.deallocate(more_BD)
         return self._head(last_BD)
 
-    def prefill_pass(self, of: Pass, take_prompt_logits: TakePromptLogits | None = None) -> ttnn.Tensor:
+    def prefill_pass(
+        self,
+        of: Pass,
+        take_prompt_logits: TakePromptLogits | None = None,
+        of_rows: Collection[int] = range(DECODE_ROWS),
+    ) -> ttnn.Tensor:
         """One pass of several; the logits are right in the rows of the prompts that end in it.
 
-        take_prompt_logits is called with the logits of every position of the pass, if there is one.
+        take_prompt_logits is called with the logits of every position of the pass that belongs to one of these rows.
         """
-        return self._head(self._run(of, take_prompt_logits))
+        asked = [piece for piece in of.pieces if piece.prompt.row in of_rows]
+        return self._head(self._run(of, asked, take_prompt_logits))
 
-    def _run(self, of: Pass, take_prompt_logits: TakePromptLogits | None = None) -> ttnn.Tensor:
+    def _run(
+        self, of: Pass, asked: Sequence[Piece] = (), take_prompt_logits: TakePromptLogits | None = None
+    ) -> ttnn.Tensor:
         """A pass through all layers; the last rows of the prompts that end in it, 0 elsewhere, [1, 1, 32, D]."""
         inputs = PrefillInputs(of, self.config, self.mesh, self.precision, self._rope, self.max_context)
         x_TD = self._embedding.forward_prefill(inputs.ids)
         for layer in self._layers:
             x_TD = layer.forward_prefill(x_TD, self.cache, inputs.layout)
         if take_prompt_logits is not None:
-            self._tell_prompt_logits(x_TD, of, take_prompt_logits)
+            self._tell_prompt_logits(x_TD, of.size, asked, take_prompt_logits)
         last_BD = self._rows(x_TD, inputs.select_last)
         ttnn.deallocate(x_TD)
         inputs.deallocate()
         return last_BD
 
-    def _tell_prompt_logits(self, x_TD: ttnn.Tensor, of: Pass, take: TakePromptLogits) -> None:
+    def _tell_prompt_logits(self, x_TD: ttnn.Tensor, size: int, asked: Sequence[Piece], take: TakePromptLogits) -> None:
         """The head of all positions, a tile of rows at a time: the programs are those of the last rows."""
-        for piece in of.pieces:
+        for piece in asked:
             for start in range(piece.start, piece.end, DECODE_ROWS):
                 first, n_rows = piece.at + start - piece.start, min(DECODE_ROWS, piece.end - start)
-                select = row_selection({row: first + row for row in range(n_rows)}, of.size, self.mesh)
+                select = row_selection({row: first + row for row in range(n_rows)}, size, self.mesh)
                 logits = self._head(self._rows(x_TD, select))
                 ttnn.deallocate(select)
                 take(piece, start, self.read_logits(logits)[:n_rows])

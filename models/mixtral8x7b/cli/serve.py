@@ -1,0 +1,111 @@
+"""The model behind HTTP."""
+
+import os
+import sys
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from models.mixtral8x7b.cli.app import UsageMistake
+from models.mixtral8x7b.cli.model_options import ModelOptions
+from models.mixtral8x7b.cli.options import CacheOnly, Checkpoint, Chips, Fabric, Precision, Target, settings_with
+from models.mixtral8x7b.target import T3000_CHIPS, chosen_target, use_target
+
+FAILED = 70  # exit code, sysexits' for a fault inside: a supervisor starts it again
+TINY_CONTEXT = 4096
+
+
+def serve(
+    host: Annotated[str, Option(metavar="ADDRESS", help="0.0.0.0 or :: is every one of this machine's.")] = "127.0.0.1",
+    port: Annotated[int, Option(min=0, max=65535, metavar="N", help="0 takes a free one.")] = 8080,
+    api_key: Annotated[
+        str | None,
+        Option(metavar="KEY", help="Whoever asks must have it; others can see it in `ps`.", show_default=False),
+    ] = None,
+    api_key_file: Annotated[Path | None, Option(metavar="FILE", help="The key is in it.", show_default=False)] = None,
+    without_key: Annotated[
+        bool, Option("--without-key", help="Let everybody ask who can reach a public address.")
+    ] = False,
+    model_name: Annotated[str, Option(metavar="NAME", help="By which clients know the model.")] = "mixtral",
+    users: Annotated[
+        int, Option(min=1, max=32, metavar="N", help="Full contexts that the KV cache has room for.")
+    ] = 32,
+    queue: Annotated[int, Option(min=1, metavar="N", help="Requests that may wait; more are refused (429).")] = 1024,
+    cors: Annotated[
+        list[str] | None,
+        Option(metavar="ORIGIN", help="Pages that may ask, * for all; may be given several times.", show_default=False),
+    ] = None,
+    drain: Annotated[float, Option(min=0, metavar="S", help="Seconds that answers have to end after SIGTERM.")] = 30,
+    context: Annotated[
+        int | None,
+        Option(
+            metavar="TOKENS",
+            help=f"Prompt and answer together (default: {TINY_CONTEXT} with the tiny checkpoint, else as many as the "
+            "model was made for).",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoint: Checkpoint = None,
+    precision: Precision = "performance",
+    target: Target = None,
+    chips: Chips = T3000_CHIPS,
+    fabric: Fabric = None,
+    cache_only: CacheOnly = False,
+) -> None:
+    """Serve the model to clients of OpenAI's interface.
+
+    docs/serving.md lists what is offered. SIGTERM and Ctrl-C let those who are being answered end; a second time ends
+    at once.
+    """
+    key = _key(api_key, api_key_file)
+    if key is None and not without_key and not _is_private(host):
+        raise UsageMistake(
+            f"--host is {host}, where others can reach it, and there is no key; set --api-key-file, or --without-key"
+        )
+    if context is None and settings_with(checkpoint).checkpoint is None:
+        context = TINY_CONTEXT
+    options = ModelOptions(checkpoint, precision, target, chips, fabric, cache_only, context)
+    use_target(chosen_target(target), chips)
+    from models.mixtral8x7b.cli.served import Prepared
+    from models.mixtral8x7b.engine.engine import Options
+    from models.mixtral8x7b.server.lifecycle import Server, bound_socket
+    from models.mixtral8x7b.server.service import Service
+
+    with bound_socket(host, port) as taken:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{taken.getsockname()[1]}"
+        model = Prepared(options)
+        print(f"mixtral: {model.title} ({model.note})", file=sys.stderr, flush=True)
+        with model.serving([model.max_context] * users, Options(most_waiting=queue)) as served:
+            service = Service(
+                served.engine, served.tokenizer, served.max_context, model_name, key, allowed_origins=tuple(cors or ())
+            )
+            failure = Server(
+                service,
+                taken,
+                drain,
+                on_ready=lambda: print(f"mixtral: serving on {address}", file=sys.stderr, flush=True),
+            ).run()
+            if failure is not None:  # chips that hang could hold up an orderly end for ever
+                print(f"mixtral: {failure}", file=sys.stderr, flush=True)
+                os._exit(FAILED)
+    print("mixtral: stopped", file=sys.stderr)
+
+
+def _key(given: str | None, file: Path | None) -> str | None:
+    if given is not None and file is not None:
+        raise UsageMistake("--api-key and --api-key-file are both given; expected one of them")
+    where = "--api-key" if file is None else str(file)
+    key = given if file is None else file.read_text(encoding="utf-8").strip()
+    if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
+        raise UsageMistake(f"the key of {where} is empty or no key; expected printable ASCII without spaces")
+    return key
+
+
+def _is_private(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

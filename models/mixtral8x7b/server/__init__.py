@@ -1,0 +1,11 @@
+"""The engine behind HTTP: OpenAI's interface, and what servers of models offer besides.
+
+service  errors                             what every route knows; what goes wrong, as clients read it
+gate  access  limits  request_id            what every request passes
+text  fields  sampling                      what may be asked for; what the engine is told of it
+answers  scores  live                       answers on their way; of a prompt's tokens; to a client that may leave
+logprobs  usage                             parts of what is answered
+completions  chat                           the two ways to ask, each with its fields
+about  tokens  metrics                      the rest
+app  lifecycle                              all of it together; its start and its end
+"""

@@ -1,0 +1,32 @@
+"""The whole service as one ASGI application."""
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from models.mixtral8x7b.server.about import about_routes
+from models.mixtral8x7b.server.access import Access
+from models.mixtral8x7b.server.chat import chat_routes
+from models.mixtral8x7b.server.completions import completion_routes
+from models.mixtral8x7b.server.errors import handle_errors
+from models.mixtral8x7b.server.gate import Gate
+from models.mixtral8x7b.server.limits import Limits
+from models.mixtral8x7b.server.metrics import metric_routes
+from models.mixtral8x7b.server.request_id import RequestId
+from models.mixtral8x7b.server.service import Service
+from models.mixtral8x7b.server.tokens import token_routes
+
+
+def create_app(service: Service) -> FastAPI:
+    app = FastAPI(title="Mixtral 8x7B in ttnn", version=service.version, docs_url=None, redoc_url=None)
+    handle_errors(app)
+    for routes in (completion_routes, chat_routes, about_routes, token_routes):
+        app.include_router(routes(service))
+    app.include_router(metric_routes(service.metrics))
+    app.add_middleware(Gate, service=service)  # the last that is added sees a request first
+    app.add_middleware(Limits, service=service)
+    app.add_middleware(Access, service=service)
+    if service.allowed_origins:
+        origins = list(service.allowed_origins)
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(RequestId)
+    return app

@@ -1,0 +1,91 @@
+"""What completions and chats may both be asked for. Every field may be null, which is as if it were not there."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.mixtral8x7b.host_rows.params import MOST_BIAS, MOST_PENALTY
+from models.mixtral8x7b.server.errors import ApiError
+from models.mixtral8x7b.server.service import Service
+from models.mixtral8x7b.server.text import SomeText
+
+MOST_CHOICES = 128
+Penalty = Annotated[float | None, Field(ge=-MOST_PENALTY, le=MOST_PENALTY)]
+
+
+class StreamOptions(BaseModel):
+    """include_usage: a last event has it; continuous_usage_stats: every event does."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+
+
+class Fields(BaseModel):
+    """OpenAI's, then vLLM's. docs/serving.md says what each does."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+    model: str | None = None
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    top_p: Annotated[float | None, Field(gt=0, le=1)] = None
+    n: Annotated[int | None, Field(ge=1, le=MOST_CHOICES)] = None
+    stop: SomeText | list[SomeText] | None = None
+    seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
+    presence_penalty: Penalty = None
+    frequency_penalty: Penalty = None
+    logit_bias: dict[str, Annotated[float, Field(ge=-MOST_BIAS, le=MOST_BIAS)]] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    top_k: Annotated[int | None, Field(ge=-1)] = None
+    min_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    repetition_penalty: Annotated[float | None, Field(gt=0)] = None
+    min_tokens: Annotated[int | None, Field(ge=0)] = None
+    ignore_eos: bool | None = None
+    stop_token_ids: list[int] | None = None
+    include_stop_str_in_output: bool | None = None
+    allowed_token_ids: list[int] | None = None
+    bad_words: list[SomeText] | None = None
+    return_tokens_as_token_ids: bool | None = None
+    cache_salt: SomeText | None = None
+
+    # Fields that would change the answer, which is refused: with the values that ask for nothing.
+    NOT_OFFERED: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "use_beam_search": (False,),
+        "length_penalty": (1,),
+        "early_stopping": (False,),
+        "skip_special_tokens": (True,),
+        "spaces_between_special_tokens": (True,),
+        "truncate_prompt_tokens": (),
+        "prompt_logprobs": (),
+        "guided_json": (),
+        "guided_regex": (),
+        "guided_choice": (),
+        "guided_grammar": (),
+        "response_format": ({"type": "text"},),
+        "structured_outputs": (),
+        "logits_processors": ([],),
+    }
+
+    def check(self, service: Service) -> None:
+        """Raises ApiError for what is known and not offered, or does not go together."""
+        service.check_model(self.model)
+        for name, value in (self.model_extra or {}).items():
+            neutral = self.NOT_OFFERED.get(name)
+            if neutral is None:
+                service.tell_once(f"the field {name[:60]!r} of a request has no meaning here and is ignored")
+            elif value is not None and value not in neutral:
+                raise ApiError(f"{name} is not offered here; leave it out", param=name, code="unsupported_parameter")
+        if self.stream_options is not None and not self.stream:
+            raise ApiError(
+                "stream_options is given without stream; set stream, or leave it out", param="stream_options"
+            )
+
+    @property
+    def n_choices(self) -> int:
+        return self.n or 1
+
+    @property
+    def stops(self) -> list[str]:
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []

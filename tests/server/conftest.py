@@ -1,0 +1,76 @@
+"""A server over a model without arithmetic: in this process, and on a port of its own."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from models.mixtral8x7b.checkpoint.tiny import CHECKPOINTS
+from models.mixtral8x7b.engine.engine import Engine, Options
+from models.mixtral8x7b.server.app import create_app
+from models.mixtral8x7b.server.service import Service
+from models.mixtral8x7b.tokenizer import Tokenizer
+from tests.server.stub import TextModel
+
+MOST_WAITING = 40
+
+
+@dataclass
+class Served:
+    model: TextModel
+    service: Service
+    app: FastAPI
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.service.tokenizer
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(CHECKPOINTS / "mixtral-tiny-instruct")
+
+
+@pytest.fixture
+def served(tokenizer: Tokenizer) -> Iterator[Served]:
+    model = TextModel(tokenizer)
+    with Engine(model, Options(most_waiting=MOST_WAITING)) as engine:
+        service = Service(engine, tokenizer, model.max_context)
+        yield Served(model, service, create_app(service))
+        model.gate.set()
+
+
+@pytest.fixture
+def api(served: Served) -> Iterator[TestClient]:
+    """In this process; what is streamed comes in one piece."""
+    with TestClient(served.app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def address(served: Served) -> Iterator[str]:
+    """Of a real server."""
+    config = uvicorn.Config(served.app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        thread.join(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    served.model.gate.set()
+    server.should_exit = True
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def http(address: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=address, timeout=60) as client:
+        yield client
