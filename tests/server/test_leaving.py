@@ -37,7 +37,7 @@ def test_a_client_that_leaves_frees_its_row(http: httpx.Client, served: Served, 
         before = served.model.n_steps
         served.model.gate.set()
         until(lambda: is_idle(served))
-        assert served.model.n_steps - before < 5
+        assert served.model.n_steps - before < 100, "its answer would take 499"
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_stream(http: httpx.Client, served: Served) -> None:
