@@ -22,7 +22,7 @@ class TextModel:
 
     def __init__(self, tokenizer: Tokenizer, max_context: int = 512, n_blocks: int = 256) -> None:
         self.max_context, self.n_blocks, self.vocab_size = max_context, n_blocks, tokenizer.vocab_size
-        self.says: dict[str, str] = {}
+        self.says: dict[str, str | list[int]] = {}  # text, or ids
         self.gate, self.reached = threading.Event(), threading.Event()
         self.gate.set()
         self.prompts: list[list[int]] = []
@@ -86,7 +86,8 @@ class TextModel:
         logits, prompt = torch.from_numpy(3 * noise), self._tokenizer.decode(ids[:n_prompt])
         for key, text in self.says.items():
             if key in prompt and len(ids) >= n_prompt:
-                said = [*self._tokenizer.encode(text, bos=False), self._tokenizer.eos_id]
+                answer = self._tokenizer.encode(text, bos=False) if isinstance(text, str) else text
+                said = [*answer, self._tokenizer.eos_id]
                 logits[said[min(len(ids) - n_prompt, len(said) - 1)]] += SURE
         return logits
 

@@ -35,9 +35,10 @@ def test_a_client_that_leaves_frees_its_row(http: httpx.Client, served: Served, 
         with pytest.raises(httpx.TimeoutException):
             http.post("/v1/completions", json=ENDLESS | {"stream": stream}, timeout=0.2)
         before = served.model.n_steps
+        until(lambda: served.service.n_open == 0)
         served.model.gate.set()
         until(lambda: is_idle(served))
-        assert served.model.n_steps - before < 100, "its answer would take 499"
+        assert served.model.n_steps - before <= 1, "the one that was running"
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_stream(http: httpx.Client, served: Served) -> None:

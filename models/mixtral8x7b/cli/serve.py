@@ -29,6 +29,10 @@ def serve(
         bool, Option("--without-key", help="Let everybody ask who can reach a public address.")
     ] = False,
     model_name: Annotated[str, Option(metavar="NAME", help="By which clients know the model.")] = "mixtral",
+    model_config: Annotated[
+        Path | None,
+        Option(metavar="FILE.yaml", help="TorchServe's, for /predictions and the checkpoint.", show_default=False),
+    ] = None,
     users: Annotated[
         int, Option(min=1, max=32, metavar="N", help="Full contexts that the KV cache has room for.")
     ] = 32,
@@ -64,6 +68,16 @@ def serve(
         raise UsageMistake(
             f"--host is {host}, where others can reach it, and there is no key; set --api-key-file, or --without-key"
         )
+    config = None
+    if model_config is not None:
+        from models.mixtral8x7b.server.model_config import read_model_config
+
+        config = read_model_config(model_config)
+        checkpoint = checkpoint or config.checkpoint
+        if config.ignored:
+            print(
+                f"mixtral: {model_config} has keys without a meaning here: {', '.join(config.ignored)}", file=sys.stderr
+            )
     if context is None and settings_with(checkpoint).checkpoint is None:
         context = TINY_CONTEXT
     options = ModelOptions(checkpoint, precision, target, chips, fabric, cache_only, context)
@@ -72,6 +86,7 @@ def serve(
     from models.mixtral8x7b.engine.engine import Options
     from models.mixtral8x7b.server.lifecycle import Server, bound_socket
     from models.mixtral8x7b.server.service import Service
+    from models.mixtral8x7b.server.torchserve import USUAL
 
     with bound_socket(host, port) as taken:
         address = f"http://{f'[{host}]' if ':' in host else host}:{taken.getsockname()[1]}"
@@ -86,6 +101,7 @@ def serve(
                 taken,
                 drain,
                 on_ready=lambda: print(f"mixtral: serving on {address}", file=sys.stderr, flush=True),
+                torchserve=config.options if config else USUAL,
             ).run()
             if failure is not None:  # chips that hang could hold up an orderly end for ever
                 print(f"mixtral: {failure}", file=sys.stderr, flush=True)

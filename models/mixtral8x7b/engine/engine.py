@@ -70,6 +70,10 @@ class Engine:
         """None: healthy, or closed by its owner."""
         return self._failure
 
+    @property
+    def most_waiting(self) -> int:
+        return self._options.most_waiting
+
     def submit(self, request: Request, on_put: Callable[[], None] = lambda: None) -> Stream:
         """Raises RequestError for what can never be served, BusyError where too many wait, EngineError where the engine
         has failed or is closed. `on_put` is the stream's."""

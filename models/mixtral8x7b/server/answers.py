@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stream import CANCELLED, DEADLINE, LENGTH, STOP, EngineError, Finish
 from models.mixtral8x7b.mistake import Mistake
-from models.mixtral8x7b.server.errors import unavailable
+from models.mixtral8x7b.server.errors import ApiError, unavailable
 from models.mixtral8x7b.server.scores import Echo, Told
 from models.mixtral8x7b.server.service import DRAINING, Service
 
@@ -202,7 +202,8 @@ class _Running:
         if self._answer.stopped is not None or finish.reason in (STOP, LENGTH):
             return None
         if finish.reason == DEADLINE:
-            return AnswerError("the answer took too long; expected a shorter one: ask for fewer tokens")
+            message = "the answer took longer than the server lets it; ask for fewer tokens"
+            return ApiError(message, status=408, code="timeout")
         if finish.reason == CANCELLED:
             return unavailable(DRAINING)
         of_the_engine = self._service.engine.failure is not None  # otherwise this request could not go on

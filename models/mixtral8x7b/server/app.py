@@ -14,14 +14,16 @@ from models.mixtral8x7b.server.metrics import metric_routes
 from models.mixtral8x7b.server.request_id import RequestId
 from models.mixtral8x7b.server.service import Service
 from models.mixtral8x7b.server.tokens import token_routes
+from models.mixtral8x7b.server.torchserve import USUAL, TorchServeOptions, torchserve_routes
 
 
-def create_app(service: Service) -> FastAPI:
+def create_app(service: Service, torchserve: TorchServeOptions = USUAL) -> FastAPI:
     app = FastAPI(title="Mixtral 8x7B in ttnn", version=service.version, docs_url=None, redoc_url=None)
     handle_errors(app)
     for routes in (completion_routes, chat_routes, about_routes, token_routes):
         app.include_router(routes(service))
     app.include_router(metric_routes(service.metrics))
+    app.include_router(torchserve_routes(service, torchserve))
     app.add_middleware(Gate, service=service)  # the last that is added sees a request first
     app.add_middleware(Limits, service=service)
     app.add_middleware(Access, service=service)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter
@@ -14,6 +14,7 @@ from models.mixtral8x7b.host_rows.params import MOST_LOGPROBS
 from models.mixtral8x7b.server.answers import Ending, collected, parts_of
 from models.mixtral8x7b.server.errors import ApiError
 from models.mixtral8x7b.server.fields import Fields
+from models.mixtral8x7b.server.grammar import Matcher
 from models.mixtral8x7b.server.live import event_stream, one_answer
 from models.mixtral8x7b.server.logprobs import Logprobs
 from models.mixtral8x7b.server.sampling import ask_of, first_seed, room_for
@@ -88,7 +89,8 @@ def chat_routes(service: Service) -> APIRouter:
         fields.check(service)
         messages = [message.told() for message in fields.messages]
         ids = await asyncio.to_thread(service.tokenizer.encode_chat, messages)
-        chat = _Chat(service, fields, ids)
+        grammar = await asyncio.to_thread(fields.grammar, service)
+        chat = _Chat(service, fields, ids, grammar)
         return event_stream(chat.chunks()) if fields.stream else one_answer(chat.whole)
 
     return router
@@ -97,12 +99,15 @@ def chat_routes(service: Service) -> APIRouter:
 class _Chat:
     """One request's choices."""
 
-    def __init__(self, service: Service, fields: ChatFields, ids: list[int]) -> None:
+    def __init__(
+        self, service: Service, fields: ChatFields, ids: list[int], grammar: Callable[[], Matcher] | None
+    ) -> None:
         self._service, self._fields = service, fields
         most, seed = room_for(service, "messages", len(ids), fields.most_tokens), first_seed(fields)
         logprobs = (fields.top_logprobs or 0) if fields.logprobs else None
         self._asks = [
-            ask_of(service, fields, index, ids, most, seed + index, logprobs) for index in range(fields.n_choices)
+            ask_of(service, fields, index, ids, most, seed + index, logprobs, grammar)
+            for index in range(fields.n_choices)
         ]
         self._usage = Usage(len(ids), [0])
         self._logprobs = Logprobs(service.tokenizer, logprobs or 0, bool(fields.return_tokens_as_token_ids))

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter
@@ -14,6 +14,7 @@ from models.mixtral8x7b.host_rows.params import MOST_LOGPROBS
 from models.mixtral8x7b.server.answers import Ask, Collected, Ending, collected, parts_of
 from models.mixtral8x7b.server.errors import ApiError
 from models.mixtral8x7b.server.fields import Fields
+from models.mixtral8x7b.server.grammar import Matcher
 from models.mixtral8x7b.server.live import event_stream, one_answer
 from models.mixtral8x7b.server.logprobs import Logprobs
 from models.mixtral8x7b.server.sampling import ask_of, check_ids, first_seed, room_for
@@ -57,7 +58,8 @@ def completion_routes(service: Service) -> APIRouter:
     async def completions(fields: CompletionFields) -> Response:
         fields.check(service)
         prompts = await asyncio.to_thread(_prompts, service, fields)
-        completion = _Completion(service, fields, prompts)
+        grammar = await asyncio.to_thread(fields.grammar, service)
+        completion = _Completion(service, fields, prompts, grammar)
         return event_stream(completion.chunks()) if fields.stream else one_answer(completion.whole)
 
     return router
@@ -82,7 +84,11 @@ class _Completion:
     """One request's choices, in the order prompt * n + k."""
 
     def __init__(
-        self, service: Service, fields: CompletionFields, prompts: Sequence[tuple[list[int], str | None]]
+        self,
+        service: Service,
+        fields: CompletionFields,
+        prompts: Sequence[tuple[list[int], str | None]],
+        grammar: Callable[[], Matcher] | None,
     ) -> None:
         self._service, self._fields = service, fields
         n, seed = fields.n_drawn, first_seed(fields)
@@ -94,7 +100,9 @@ class _Completion:
                 echo = self._echo(ids, text) if fields.echo else None
                 told = self._drawn_logprobs
                 self._asks.append(
-                    ask_of(service, fields, number * n + k, ids, max_tokens, seed + k, told, echo, goes_on=True)
+                    ask_of(
+                        service, fields, number * n + k, ids, max_tokens, seed + k, told, grammar, echo, goes_on=True
+                    )
                 )
         self._usage = Usage(sum(len(ids) for ids, _ in prompts), range(0, len(self._asks), n))
         self._logprobs = Logprobs(service.tokenizer, fields.logprobs or 0, bool(fields.return_tokens_as_token_ids))

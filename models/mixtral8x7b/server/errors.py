@@ -69,9 +69,9 @@ def handle_errors(app: FastAPI) -> None:
     async def of_a_mistake(request: Request, error: Exception) -> Response:
         return api_error(error).response()
 
-    async def of_fields(request: Request, error: Exception) -> Response:
+    async def of_the_fields(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return _of_fields(error.errors()).response()
+        return of_fields(error.errors()).response()
 
     async def of_a_route(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -79,7 +79,7 @@ def handle_errors(app: FastAPI) -> None:
 
     for kind in (Mistake, Exception):
         app.add_exception_handler(kind, of_a_mistake)
-    app.add_exception_handler(RequestValidationError, of_fields)
+    app.add_exception_handler(RequestValidationError, of_the_fields)
     app.add_exception_handler(HTTPException, of_a_route)
 
 
@@ -96,7 +96,7 @@ def _of_a_route(request: Request, error: HTTPException) -> ApiError:
     return ApiError(str(error.detail), status=error.status_code, headers=error.headers)
 
 
-def _of_fields(errors: Sequence[Any]) -> ApiError:
+def of_fields(errors: Sequence[Any]) -> ApiError:
     first = errors[0]
     if first["type"] == "json_invalid":
         return ApiError(f"the body is no JSON ({first['ctx']['error']} at {first['loc'][-1]}); expected an object")

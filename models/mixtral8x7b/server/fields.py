@@ -1,12 +1,15 @@
 """What completions and chats may both be asked for. Every field may be null, which is as if it were not there."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.mixtral8x7b.host_rows.params import MOST_BIAS, MOST_PENALTY
 from models.mixtral8x7b.server.errors import ApiError
+from models.mixtral8x7b.server.grammar import Matcher
 from models.mixtral8x7b.server.service import Service
+from models.mixtral8x7b.server.structure import ResponseFormat, StructuredOutputs
 from models.mixtral8x7b.server.text import SomeText
 
 MOST_CHOICES = 128
@@ -49,6 +52,8 @@ class Fields(BaseModel):
     bad_words: list[SomeText] | None = None
     return_tokens_as_token_ids: bool | None = None
     cache_salt: SomeText | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
 
     # Fields that would change the answer, which is refused: with the values that ask for nothing.
     NOT_OFFERED: ClassVar[dict[str, tuple[Any, ...]]] = {
@@ -63,8 +68,6 @@ class Fields(BaseModel):
         "guided_regex": (),
         "guided_choice": (),
         "guided_grammar": (),
-        "response_format": ({"type": "text"},),
-        "structured_outputs": (),
         "logits_processors": ([],),
     }
 
@@ -81,6 +84,16 @@ class Fields(BaseModel):
             raise ApiError(
                 "stream_options is given without stream; set stream, or leave it out", param="stream_options"
             )
+
+    def grammar(self, service: Service) -> Callable[[], Matcher] | None:
+        """What every answer must look like; None: anything. Raises ApiError; may take a second."""
+        wanted = None if self.response_format is None else self.response_format.grammar(service.grammars)
+        if self.structured_outputs is None:
+            return wanted
+        if wanted is not None:
+            message = "response_format and structured_outputs are both given; leave one of them out"
+            raise ApiError(message, param="structured_outputs")
+        return self.structured_outputs.grammar(service.grammars)
 
     @property
     def n_choices(self) -> int:

@@ -10,6 +10,7 @@ import uvicorn
 
 from models.mixtral8x7b.server.app import create_app
 from models.mixtral8x7b.server.service import Service
+from models.mixtral8x7b.server.torchserve import USUAL, TorchServeOptions
 
 KEEP_ALIVE_S = 90  # longer than clients' pools keep connections, so that it is they who close them
 UNHEALTHY_S = 3.0  # of a failed engine, so that whoever polls /health sees it
@@ -34,10 +35,15 @@ class Server:
     """
 
     def __init__(
-        self, service: Service, taken: socket.socket, drain_s: float, on_ready: Callable[[], None] = lambda: None
+        self,
+        service: Service,
+        taken: socket.socket,
+        drain_s: float,
+        on_ready: Callable[[], None] = lambda: None,
+        torchserve: TorchServeOptions = USUAL,
     ) -> None:
         config = uvicorn.Config(
-            create_app(service),
+            create_app(service, torchserve),
             log_config=None,
             access_log=False,
             server_header=False,

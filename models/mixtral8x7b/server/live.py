@@ -22,11 +22,11 @@ class Live(Response):
     """What `make` sends. What it raises before it has sent anything is answered as an error."""
 
     def __init__(self, make: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
-        self._make = make
+        self.make = make
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        making = asyncio.ensure_future(self._make(scope, receive, send))
+        making = asyncio.ensure_future(self.make(scope, receive, send))
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({making, leaving}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,9 +1,10 @@
 """What a request's fields mean for the engine: how each of its answers is drawn and ends."""
 
 import secrets
+from collections.abc import Callable
 
 from models.mixtral8x7b.engine.request import Request
-from models.mixtral8x7b.host_rows import HostRow, RowParams, chip_params, needs_host
+from models.mixtral8x7b.host_rows import Grammar, HostRow, RowParams, chip_params, needs_host
 from models.mixtral8x7b.sampling import LOWEST_TEMPERATURE, MAX_TOP_K
 from models.mixtral8x7b.server.answers import Ask
 from models.mixtral8x7b.server.errors import ApiError
@@ -30,6 +31,7 @@ def ask_of(
     max_new_tokens: int,
     seed: int,
     logprobs: int | None,
+    grammar: Callable[[], Grammar] | None,
     echo: Echo | None = None,
     goes_on: bool = False,
 ) -> Ask:
@@ -41,7 +43,7 @@ def ask_of(
     check_ids(service, "stop_token_ids", fields.stop_token_ids or [])
     ends = frozenset(() if fields.ignore_eos else tokenizer.stop_ids)
     stop_ids = ends | frozenset(fields.stop_token_ids or ())
-    params = _row_params(fields, tokenizer, seed, logprobs)
+    params = _row_params(fields, tokenizer, seed, logprobs, grammar)
     host_row = HostRow(params, ids, tokenizer.vocab_size, stop_ids) if needs_host(params) else None
     request = Request(
         ids,
@@ -84,7 +86,9 @@ def room_for(service: Service, name: str, n_ids: int, wanted: int | None) -> int
     return room if wanted is None else wanted
 
 
-def _row_params(fields: Fields, tokenizer: Tokenizer, seed: int, logprobs: int | None) -> RowParams:
+def _row_params(
+    fields: Fields, tokenizer: Tokenizer, seed: int, logprobs: int | None, grammar: Callable[[], Grammar] | None
+) -> RowParams:
     temperature = 1.0 if fields.temperature is None else fields.temperature
     return RowParams(
         temperature=0.0 if temperature < LOWEST_TEMPERATURE else temperature,
@@ -100,6 +104,7 @@ def _row_params(fields: Fields, tokenizer: Tokenizer, seed: int, logprobs: int |
         allowed_token_ids=fields.allowed_token_ids,
         min_tokens=fields.min_tokens or 0,
         logprobs=logprobs,
+        grammar=grammar,
     )
 
 

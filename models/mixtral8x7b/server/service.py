@@ -8,6 +8,7 @@ from functools import cached_property
 
 from models.mixtral8x7b.engine.engine import Engine
 from models.mixtral8x7b.server.errors import ApiError
+from models.mixtral8x7b.server.grammar import Grammars
 from models.mixtral8x7b.server.metrics import Metrics
 from models.mixtral8x7b.tokenizer import Tokenizer
 
@@ -17,7 +18,7 @@ DRAINING = "the server is being stopped and takes no more requests; ask another,
 
 @dataclass
 class Service:
-    """One model that is served. Used in the thread of the event loop only.
+    """One model that is served. Changed in the thread of the event loop only.
 
     created        of the model, for clients: seconds since 1970
     is_draining    it ends when those who are being answered have been
@@ -40,6 +41,11 @@ class Service:
     @cached_property
     def metrics(self) -> Metrics:
         return Metrics(self.engine, self.model_name)
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """Made by the first who asks for one."""
+        return Grammars(self.tokenizer)
 
     @property
     def trouble(self) -> str | None:

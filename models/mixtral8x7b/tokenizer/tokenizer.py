@@ -61,11 +61,11 @@ class Tokenizer:
             or token.id in self.stop_ids
             or (self._template and not content.isspace() and self._template.holds(content))
         }
-        self._skipped = frozenset(token.id for token in self._control.values())
+        self.control_ids = frozenset(token.id for token in self._control.values())
         self._aliases = aliases(self._control.values())
         self._pieces = source.pieces(
             {self._aliases[token.id]: token for token in self._control.values()},
-            [token for token in self._tokens.values() if token.id not in self._skipped],
+            [token for token in self._tokens.values() if token.id not in self.control_ids],
             beside,
         )
         # ids from here on mean nothing
@@ -87,7 +87,7 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; control tokens, and ids that mean nothing, have none."""
-        return self._pieces.decode([i for i in ids if i not in self._skipped])
+        return self._pieces.decode([i for i in ids if i not in self.control_ids])
 
     def encode_chat(self, turns: Sequence[str] | Sequence[Mapping[str, str]]) -> list[int]:
         """A conversation as the model was trained to read it, up to where its answer begins.
@@ -106,7 +106,7 @@ class Tokenizer:
         return encode_mistral(messages, self._pieces.encode, ids, self.bos_id, self.eos_id)
 
     def stream(self) -> StreamDecoder:
-        return StreamDecoder(self._pieces.decode, self._skipped)
+        return StreamDecoder(self._pieces.decode, self.control_ids)
 
     def answer(self, stops: Iterable[str] = (), after: Sequence[int] = ()) -> Answer:
         """The text of ids as they come, up to the first stop string. Raises StopError for one that is no text.
