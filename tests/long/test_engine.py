@@ -64,7 +64,7 @@ def test_hits_cuts_and_preemption_change_next_to_no_greedy_answer(repacked: Path
         return shared + [draw.randrange(3, 1000) for _ in range(draw.randint(1, 80))]
 
     questions = short_prompts(INPUTS / "instruct.json", 32, 100, True, tokenizer)
-    requests = [Request(prompt(), 80 if number % 5 == 0 else 12) for number in range(200)]
+    requests = [Request(prompt(), 200 if number < 8 else 12) for number in range(200)]
     requests += [Request(question.ids, 20, stop_ids=tokenizer.stop_ids) for question in questions]
     roomy, _ = answers(engine_model(repacked, mesh, 256), requests, Options(prefix_cache=False, pass_tokens=4096))
     tight, stats = answers(engine_model(repacked, mesh, 30), requests, Options(pass_tokens=256))
@@ -89,7 +89,9 @@ def test_two_thousand_requests(repacked: Path, mesh: Mesh) -> None:
         streams: list[tuple[Request, Stream, bool]] = []
         for number in range(2000):
             length = draw.randint(1, 119)
-            n_new = draw.randint(1, min(24, 120 - length))
+            n_new = (
+                draw.randint(1, min(24, 120 - length)) if number >= 40 else 150
+            )  # those grow till some must give way
             sampling = SamplingParams(0.8, seed=number) if number % 2 else SamplingParams()
             request = Request([draw.randrange(3, 1000) for _ in range(length)], n_new, sampling)
             streams.append((request, engine.submit(request), draw.random() < 0.1))
@@ -107,6 +109,7 @@ def test_two_thousand_requests(repacked: Path, mesh: Mesh) -> None:
         assert stats.n_waiting == stats.n_prefilling == stats.n_decoding == stats.n_held_blocks == 0
         assert stats.n_free_blocks + stats.n_cached_blocks == n_blocks
         assert sum(stats.finished.values()) == 2000
+        assert stats.preemptions > 0
         print(
             f"\n{stats.steps} steps, {stats.passes} passes, {stats.preemptions} preemptions, {stats.new_tokens} tokens",
             end="",
