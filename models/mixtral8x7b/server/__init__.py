@@ -6,6 +6,7 @@ text  fields  sampling                      what may be asked for; what the engi
 answers  scores  live                       answers on their way; of a prompt's tokens; to a client that may leave
 structure  grammar                          answers of a form that was asked for
 logprobs  usage                             parts of what is answered
+tools                                       functions that an answer may call
 completions  chat                           the two ways to ask, each with its fields
 torchserve  model_config                    the same in TorchServe's form
 about  tokens  metrics                      the rest
