@@ -3,9 +3,11 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import openai
 import pytest
+from pydantic import BaseModel, Field
 
 from tests.server.conftest import MOST_WAITING, Served
 from tests.server.test_leaving import ENDLESS, until
@@ -45,6 +47,28 @@ def test_completions_with_logprobs(client: openai.OpenAI) -> None:
     )
     content = chat.choices[0].logprobs.content
     assert all(len(entry.top_logprobs) == 3 for entry in content)
+
+
+class Person(BaseModel):
+    name: Literal["Ann", "Bob"]
+    age: Annotated[int, Field(ge=0, le=99)]
+
+
+def test_answers_of_a_class(client: openai.OpenAI) -> None:
+    parsed = client.chat.completions.parse(model="mixtral", messages=HI, response_format=Person, seed=2)
+    assert isinstance(parsed.choices[0].message.parsed, Person)
+    response = client.responses.parse(model="mixtral", input="Hi", text_format=Person)
+    assert isinstance(response.output_parsed, Person)
+
+
+def test_responses(client: openai.OpenAI, served: Served) -> None:
+    served.model.says["Hi"] = "Bonjour, 日本 😀."
+    response = client.responses.create(model="mixtral", input="Hi", temperature=0)
+    assert (response.output_text, response.status) == ("Bonjour, 日本 😀.", "completed")
+    *events, last = client.responses.create(model="mixtral", input="Hi", temperature=0, stream=True)
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == last.response.output_text == response.output_text
+    assert last.response.usage == response.usage
 
 
 def test_models(client: openai.OpenAI) -> None:

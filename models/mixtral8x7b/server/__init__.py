@@ -6,7 +6,8 @@ text  fields  sampling                      what may be asked for; what the engi
 answers  scores  live                       answers on their way; of a prompt's tokens; to a client that may leave
 structure  grammar                          answers of a form that was asked for
 logprobs  usage                             parts of what is answered
-completions  chat                           the two ways to ask, each with its fields
+tools                                       functions that an answer may call
+completions  chat  responses                the ways to ask, each with its fields
 torchserve  model_config                    the same in TorchServe's form
 about  tokens  metrics                      the rest
 app  lifecycle                              all of it together; its start and its end

@@ -12,6 +12,7 @@ from models.mixtral8x7b.server.gate import Gate
 from models.mixtral8x7b.server.limits import Limits
 from models.mixtral8x7b.server.metrics import metric_routes
 from models.mixtral8x7b.server.request_id import RequestId
+from models.mixtral8x7b.server.responses import response_routes
 from models.mixtral8x7b.server.service import Service
 from models.mixtral8x7b.server.tokens import token_routes
 from models.mixtral8x7b.server.torchserve import USUAL, TorchServeOptions, torchserve_routes
@@ -20,7 +21,7 @@ from models.mixtral8x7b.server.torchserve import USUAL, TorchServeOptions, torch
 def create_app(service: Service, torchserve: TorchServeOptions = USUAL) -> FastAPI:
     app = FastAPI(title="Mixtral 8x7B in ttnn", version=service.version, docs_url=None, redoc_url=None)
     handle_errors(app)
-    for routes in (completion_routes, chat_routes, about_routes, token_routes):
+    for routes in (completion_routes, chat_routes, response_routes, about_routes, token_routes):
         app.include_router(routes(service))
     app.include_router(metric_routes(service.metrics))
     app.include_router(torchserve_routes(service, torchserve))

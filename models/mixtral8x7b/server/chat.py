@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.mixtral8x7b.host_rows.params import MOST_LOGPROBS
 from models.mixtral8x7b.server.answers import Ending, collected, parts_of
@@ -21,6 +21,7 @@ from models.mixtral8x7b.server.sampling import ask_of, first_seed, room_for
 from models.mixtral8x7b.server.scores import Told
 from models.mixtral8x7b.server.service import Service
 from models.mixtral8x7b.server.text import Text
+from models.mixtral8x7b.server.tools import Call, CallReader, NamedTool, Tool, Tools, told_calls, told_result, tools_of
 from models.mixtral8x7b.server.usage import Usage
 
 
@@ -31,14 +32,28 @@ class TextPart(BaseModel):
 
 
 class Message(BaseModel):
-    """developer is another name of system. Parts of a content are joined."""
+    """developer is another name of system. Parts of a content are joined. Only calls may stand without a content."""
 
     model_config = ConfigDict(strict=True, extra="allow")
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Text | list[TextPart] | None = None
+    tool_calls: list[Call] | None = None
+    tool_call_id: Text | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Message":
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise ValueError("a content")
+        return self
 
     def told(self) -> dict[str, str]:
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        """As the tokenizer has it: what a function returned is the user's."""
+        content = self.content or ""
+        text = content if isinstance(content, str) else "".join(part.text for part in content)
+        if self.role == "tool":
+            return {"role": "user", "content": told_result(self.tool_call_id, text)}
+        if self.tool_calls and self.role == "assistant":
+            text += told_calls(self.tool_calls)
         return {"role": "system" if self.role == "developer" else self.role, "content": text}
 
 
@@ -48,14 +63,15 @@ class ChatFields(Fields):
     max_completion_tokens: Annotated[int | None, Field(ge=1)] = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int | None, Field(ge=0, le=MOST_LOGPROBS)] = None
+    tools: list[Tool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
 
     NOT_OFFERED: ClassVar = Fields.NOT_OFFERED | {
         "audio": (),
         "modalities": (["text"],),
         "functions": ([],),
         "function_call": ("none",),
-        "tools": ([],),
-        "tool_choice": ("none", "auto"),
         "prediction": (),
         "web_search_options": (),
         "reasoning_effort": ("none",),
@@ -87,22 +103,39 @@ def chat_routes(service: Service) -> APIRouter:
     @router.post("/v1/chat/completions")
     async def chat_completions(fields: ChatFields) -> Response:
         fields.check(service)
+        tools = tools_of(fields.tools, fields.tool_choice, fields.parallel_tool_calls)
         messages = [message.told() for message in fields.messages]
-        ids = await asyncio.to_thread(service.tokenizer.encode_chat, messages)
-        grammar = await asyncio.to_thread(fields.grammar, service)
-        chat = _Chat(service, fields, ids, grammar)
+        ids = await asyncio.to_thread(service.tokenizer.encode_chat, [tools.told(), *messages] if tools else messages)
+        grammar = await asyncio.to_thread(_grammar, service, fields, tools)
+        chat = _Chat(service, fields, ids, grammar, calls=tools is not None)
         return event_stream(chat.chunks()) if fields.stream else one_answer(chat.whole)
 
     return router
 
 
+def _grammar(service: Service, fields: ChatFields, tools: Tools | None) -> Callable[[], Matcher] | None:
+    form = fields.grammar(service)
+    if tools is None:
+        return form
+    if form is not None:
+        message = "tools and a form of the answer are both given; leave one of them out, or set tool_choice to none"
+        raise ApiError(message, param="tools")
+    return tools.grammar(service.grammars)
+
+
 class _Chat:
-    """One request's choices."""
+    """One request's choices. calls: they may be calls of functions."""
 
     def __init__(
-        self, service: Service, fields: ChatFields, ids: list[int], grammar: Callable[[], Matcher] | None
+        self,
+        service: Service,
+        fields: ChatFields,
+        ids: list[int],
+        grammar: Callable[[], Matcher] | None,
+        calls: bool,
     ) -> None:
         self._service, self._fields = service, fields
+        self._readers = [CallReader() for _ in range(fields.n_choices)] if calls else None
         most, seed = room_for(service, "messages", len(ids), fields.most_tokens), first_seed(fields)
         logprobs = (fields.top_logprobs or 0) if fields.logprobs else None
         self._asks = [
@@ -121,8 +154,11 @@ class _Chat:
         choices = []
         for one in await collected(self._service, self._asks):
             self._usage.take(one.index, one.n_new, one.ending)
-            message = {"role": "assistant", "content": one.text, "refusal": None}
-            choices.append(self._choice(one.index, {"message": message}, one.tokens, one.ending))
+            text, calls = self._read(one.index, one.text, is_last=True)
+            message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+            if calls:
+                message |= {"content": None, "tool_calls": calls}
+            choices.append(self._choice(one.index, {"message": message}, one.tokens, one.ending, bool(calls)))
         return self._head | {"object": "chat.completion", "choices": choices, "usage": self._usage.told()}
 
     async def chunks(self) -> AsyncGenerator[dict[str, Any], None]:
@@ -132,30 +168,46 @@ class _Chat:
         at_end = options is not None and bool(options.include_usage)
         head = self._head | {"object": "chat.completion.chunk"}
         begun: set[int] = set()
+        untold: dict[int, list[Told]] = {}  # tokens whose text is held back
         async for part in parts_of(self._service, self._asks):
             self._usage.take(part.index, part.n_new, part.ending)
             usage = {"usage": self._usage.told() if always else None} if always or at_end else {}
-            choices, tokens = [], part.tokens
+            choices, tokens = [], untold.pop(part.index, []) + part.tokens
+            text, calls = self._read(part.index, part.text, part.ending is not None)
             if part.index not in begun:
                 begun.add(part.index)
                 choices.append(self._choice(part.index, {"delta": {"role": "assistant", "content": ""}}))
-            if part.text:
-                choices.append(self._choice(part.index, {"delta": {"content": part.text}}, tokens))
+            if text or calls:
+                told = [{"index": number, **call} for number, call in enumerate(calls)]
+                delta = {"tool_calls": told} if calls else {"content": text}
+                choices.append(self._choice(part.index, {"delta": delta}, tokens))
                 tokens = []
             if part.ending is not None:
-                choices.append(self._choice(part.index, {"delta": {}}, tokens, part.ending))
+                choices.append(self._choice(part.index, {"delta": {}}, tokens, part.ending, bool(calls)))
+            elif tokens:
+                untold[part.index] = tokens
             for choice in choices:
                 yield head | {"choices": [choice]} | usage
         if at_end:
             yield head | {"choices": [], "usage": self._usage.told()}
 
+    def _read(self, index: int, text: str, is_last: bool) -> tuple[str, list[dict[str, Any]]]:
+        """(text, calls of functions), of a piece of an answer."""
+        return self._readers[index].feed(text, is_last) if self._readers is not None else (text, [])
+
     def _choice(
-        self, index: int, said: dict[str, Any], tokens: Sequence[Told] = (), ending: Ending | None = None
+        self,
+        index: int,
+        said: dict[str, Any],
+        tokens: Sequence[Told] = (),
+        ending: Ending | None = None,
+        calls: bool = False,
     ) -> dict[str, Any]:
+        reason = ending.reason if ending else None
         return {
             "index": index,
             **said,
             "logprobs": self._logprobs.of_chat(tokens) if self._fields.logprobs and tokens else None,
-            "finish_reason": ending.reason if ending else None,
+            "finish_reason": "tool_calls" if calls and reason == "stop" else reason,
             "stop_reason": ending.stop_reason if ending else None,
         }

@@ -10,12 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from models.mixtral8x7b.arguments import described
 from models.mixtral8x7b.engine.engine import BusyError
 from models.mixtral8x7b.engine.stream import EngineError
 from models.mixtral8x7b.mistake import Mistake
 
 RETRY_AFTER_S = 1
+LONGEST_SHOWN = 60  # characters of a value that is wrong
 INVALID, SERVER = "invalid_request_error", "server_error"
 _KINDS = {401: INVALID, 429: "rate_limit_error"}
 
@@ -105,8 +105,15 @@ def of_fields(errors: Sequence[Any]) -> ApiError:
     place = _place(first["loc"])
     same = [error for error in errors if _place(error["loc"]) == place]
     expected = " or ".join(dict.fromkeys(_expected(error["msg"]) for error in same))
-    value = None if first["type"] == "missing" else first["input"]
-    return ApiError(f"{place} {described(value)}; expected {expected}", param=first["loc"][1])
+    is_there = first["type"] != "missing" and first["input"] is not None
+    given = f"is {_shown(first['input'])}" if is_there else "is not given"
+    return ApiError(f"{place} {given}; expected {expected}", param=first["loc"][1])
+
+
+def _shown(value: object) -> str:
+    """As it came."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + ".."
 
 
 def _place(loc: Sequence[str | int]) -> str:

@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from models.mixtral8x7b.server.errors import unavailable
 from models.mixtral8x7b.server.service import Service
 
-ASKS_THE_MODEL = ("/v1/completions", "/v1/chat/completions", "/predictions", "/invocations")
+ASKS_THE_MODEL = ("/v1/completions", "/v1/chat/completions", "/v1/responses", "/predictions", "/invocations")
 
 
 class Gate:

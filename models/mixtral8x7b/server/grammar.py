@@ -53,7 +53,11 @@ class Grammars:
     def of_choice(self, param: str, texts: Sequence[str]) -> Callable[[], Matcher]:
         """One of the texts."""
         one_of = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
-        return self._made(param, LLMatcher.grammar_from_lark(f"start: {one_of}"))
+        return self.of_lark(param, f"start: {one_of}")
+
+    def of_lark(self, param: str, rules: str) -> Callable[[], Matcher]:
+        """Text that llguidance's form of Lark describes."""
+        return self._made(param, LLMatcher.grammar_from_lark(rules))
 
     def _made(self, param: str, grammar: str) -> Callable[[], Matcher]:
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
