@@ -64,7 +64,7 @@ def test_hits_cuts_and_preemption_change_next_to_no_greedy_answer(repacked: Path
         return shared + [draw.randrange(3, 1000) for _ in range(draw.randint(1, 80))]
 
     questions = short_prompts(INPUTS / "instruct.json", 32, 100, True, tokenizer)
-    requests = [Request(prompt(), 200 if number < 8 else 12) for number in range(200)]
+    requests = [Request(prompt(), 160 if number < 8 else 12) for number in range(200)]
     requests += [Request(question.ids, 20, stop_ids=tokenizer.stop_ids) for question in questions]
     roomy, _ = answers(engine_model(repacked, mesh, 256), requests, Options(prefix_cache=False, pass_tokens=4096))
     tight, stats = answers(engine_model(repacked, mesh, 30), requests, Options(pass_tokens=256))
