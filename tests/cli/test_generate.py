@@ -42,7 +42,7 @@ def test_standard_output_holds_the_answer_alone(mixtral: Run, stub: Stub, tmp_pa
 @pytest.mark.parametrize(("flavour", "raw"), [("instruct", True), ("base", False)])
 def test_text_is_continued(mixtral: Run, stub: Stub, monkeypatch, flavour: str, raw: bool) -> None:
     stub.__init__(flavour)  # type: ignore[misc]
-    stub.says(" time, there was a fox.")
+    stub.says("time, there was a fox.")
     done = mixtral("generate", *["--raw"] * raw, stdin=b"  Once upon a\n")
     assert done.out == " time, there was a fox.\n"
     assert stub.models[0].prompts == [stub.tokenizer.encode("  Once upon a")]

@@ -25,6 +25,13 @@ def test_the_version_is_the_projects(served: Served) -> None:
         assert f'\nversion = "{served.service.version}"\n' in file.read()
 
 
+def test_the_page_of_the_interface_names_every_route(api: TestClient) -> None:
+    paths = api.get("/openapi.json").json()["paths"]
+    assert {"/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/models", "/tokenize", "/health"} <= set(
+        paths
+    )
+
+
 def test_tokens_there_and_back(api: TestClient, served: Served) -> None:
     for text in ("Once upon a time", "日本 😀\n", "<s>[INST] not a token </s>"):
         told = api.post("/tokenize", json={"prompt": text}).json()

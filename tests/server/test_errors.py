@@ -59,6 +59,10 @@ WRONG = [
     ("allowed_token_ids", []),
     ("bad_words", [""]),
     ("min_tokens", -1),
+    ("min_tokens", 513),
+    ("stop", "x" * 1025),
+    ("stop", ["x"] * 1025),
+    ("bad_words", ["x"] * 1025),
     ("max_tokens", -1),
     ("stream", "yes"),
     ("stream_options", {"include_usage": True}),
@@ -66,7 +70,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value"), WRONG, ids=str)
+@pytest.mark.parametrize(("field", "value"), WRONG, ids=lambda value: str(value)[:20])
 @pytest.mark.parametrize("path", [COMPLETIONS, CHAT])
 def test_a_field_out_of_range(api: TestClient, path: str, field: str, value: Any) -> None:
     answer = api.post(path, json={"prompt": "Once", "messages": HI, field: value})
@@ -87,6 +91,8 @@ def test_a_field_out_of_range(api: TestClient, path: str, field: str, value: Any
         (COMPLETIONS, {"prompt": {"a": 1}}, "prompt"),
         (COMPLETIONS, {}, "prompt"),
         (COMPLETIONS, {"prompt": "x", "logprobs": 21}, "logprobs"),
+        (COMPLETIONS, {"prompt": [[5]] * 73}, "prompt"),
+        (COMPLETIONS, {"prompt": [[5]] * 2, "n": 128}, "prompt"),
         (COMPLETIONS, {"prompt": "x", "logprobs": -1}, "logprobs"),
         (COMPLETIONS, {"prompt": "x", "n": 3, "best_of": 2}, "best_of"),
         (COMPLETIONS, {"prompt": "x", "stream": True, "best_of": 2}, "best_of"),

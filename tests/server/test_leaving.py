@@ -91,7 +91,7 @@ def n_arrived(served: Served) -> int:
 
 def test_what_is_refused_in_the_middle_takes_the_rest_with_it(http: httpx.Client, served: Served) -> None:
     served.model.gate.clear()
-    refused = http.post("/v1/completions", json={"prompt": [[5]] * (MOST_WAITING + 40), "max_tokens": 400})
+    refused = http.post("/v1/completions", json={"prompt": [[5]] * (MOST_WAITING + 10), "max_tokens": 400})
     assert refused.status_code == 429
     served.model.gate.set()
     until(lambda: is_idle(served))

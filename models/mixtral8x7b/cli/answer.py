@@ -23,9 +23,12 @@ class TextStream:
         max_new_tokens: int,
         sampling: SamplingParams,
         stops: Sequence[str] = (),
+        goes_on: bool = False,
     ) -> None:
-        """Raises StopError and what `Engine.submit` raises."""
-        self._answer = served.tokenizer.answer(stops)
+        """goes_on: it continues the prompt's text, and has the space that it begins with.
+
+        Raises StopError and what `Engine.submit` raises."""
+        self._answer = served.tokenizer.answer(stops, after=ids if goes_on else ())
         self._stream = served.engine.submit(Request(ids, max_new_tokens, sampling, served.tokenizer.stop_ids))
         self.ids: list[int] = []
         self.text = ""

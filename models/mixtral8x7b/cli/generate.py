@@ -82,13 +82,14 @@ def generate(
     samplings = [SamplingParams(temperature, top_k, top_p, first_seed + number) for number in range(n)]
     model = Prepared(options)
     tokenizer, most = model.tokenizer, model.max_context
-    ids = tokenizer.encode_chat([text.strip()]) if model.is_instruct and not raw else tokenizer.encode(text)
+    goes_on = raw or not model.is_instruct
+    ids = tokenizer.encode(text) if goes_on else tokenizer.encode_chat([text.strip()])
     wanted = max_new_tokens or max(1, most - len(ids))
     tokenizer.answer(stops)  # what is wrong with them, or with the lengths, is told before it is loaded
     Request(ids, wanted).check(tokenizer.vocab_size, most, blocks_for(most))
     print(f"mixtral: {model.title} ({model.note})", file=sys.stderr, flush=True)
     with model.serving([len(ids) + wanted] * n) as served:
-        answers = [TextStream(served, ids, wanted, sampling, stops) for sampling in samplings]
+        answers = [TextStream(served, ids, wanted, sampling, stops, goes_on) for sampling in samplings]
         if as_json:
             _print_json(model.title, answers, first_seed)
         else:

@@ -31,6 +31,10 @@ class TextPart(BaseModel):
     text: Text
 
 
+def joined(content: str | list[TextPart]) -> str:
+    return content if isinstance(content, str) else "".join(part.text for part in content)
+
+
 class Message(BaseModel):
     """developer is another name of system. Parts of a content are joined. Only calls may stand without a content."""
 
@@ -48,8 +52,7 @@ class Message(BaseModel):
 
     def told(self) -> dict[str, str]:
         """As the tokenizer has it: what a function returned is the user's."""
-        content = self.content or ""
-        text = content if isinstance(content, str) else "".join(part.text for part in content)
+        text = joined(self.content or "")
         if self.role == "tool":
             return {"role": "user", "content": told_result(self.tool_call_id, text)}
         if self.tool_calls and self.role == "assistant":

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import Field
 
+from models.mixtral8x7b.engine.model import ROWS
 from models.mixtral8x7b.host_rows.params import MOST_LOGPROBS
 from models.mixtral8x7b.server.answers import Ask, Collected, Ending, collected, parts_of
 from models.mixtral8x7b.server.errors import ApiError
@@ -93,6 +94,10 @@ class _Completion:
         self._service, self._fields = service, fields
         n, seed = fields.n_drawn, first_seed(fields)
         max_tokens = USUAL_MAX_TOKENS if fields.max_tokens is None else fields.max_tokens
+        most = service.engine.most_waiting + ROWS
+        if len(prompts) * n > most:
+            message = f"{len(prompts) * n} answers are asked for at a time; at most {most} may be: ask several times"
+            raise ApiError(message, param="prompt")
         self._asks: list[Ask] = []
         for number, (ids, text) in enumerate(prompts):
             room_for(service, "prompt", len(ids), max(1, max_tokens))

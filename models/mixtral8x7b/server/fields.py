@@ -13,6 +13,9 @@ from models.mixtral8x7b.server.structure import ResponseFormat, StructuredOutput
 from models.mixtral8x7b.server.text import SomeText
 
 MOST_CHOICES = 128
+MOST_WORDS, LONGEST_WORD = 1024, 1024  # stop strings and bad words, characters of each
+Word = Annotated[SomeText, Field(max_length=LONGEST_WORD)]
+Words = Annotated[list[Word], Field(max_length=MOST_WORDS)]
 Penalty = Annotated[float | None, Field(ge=-MOST_PENALTY, le=MOST_PENALTY)]
 
 
@@ -33,7 +36,7 @@ class Fields(BaseModel):
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(gt=0, le=1)] = None
     n: Annotated[int | None, Field(ge=1, le=MOST_CHOICES)] = None
-    stop: SomeText | list[SomeText] | None = None
+    stop: Word | Words | None = None
     seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
     presence_penalty: Penalty = None
     frequency_penalty: Penalty = None
@@ -49,7 +52,7 @@ class Fields(BaseModel):
     stop_token_ids: list[int] | None = None
     include_stop_str_in_output: bool | None = None
     allowed_token_ids: list[int] | None = None
-    bad_words: list[SomeText] | None = None
+    bad_words: Words | None = None
     return_tokens_as_token_ids: bool | None = None
     cache_salt: SomeText | None = None
     response_format: ResponseFormat | None = None

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.mixtral8x7b.host_rows.params import MOST_LOGPROBS
 from models.mixtral8x7b.server.answers import Ask, Ending, collected, parts_of
-from models.mixtral8x7b.server.chat import TextPart
+from models.mixtral8x7b.server.chat import TextPart, joined
 from models.mixtral8x7b.server.errors import ApiError, api_error
 from models.mixtral8x7b.server.fields import Fields
 from models.mixtral8x7b.server.grammar import ANY_OBJECT, Matcher
@@ -35,8 +35,7 @@ class InputMessage(BaseModel):
     content: Text | list[TextPart]
 
     def told(self) -> dict[str, str]:
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+        return {"role": "system" if self.role == "developer" else self.role, "content": joined(self.content)}
 
 
 class TextFormat(BaseModel):

@@ -40,6 +40,9 @@ def ask_of(
     Raises what is wrong with the fields as a Mistake.
     """
     tokenizer = service.tokenizer
+    if (fields.min_tokens or 0) > max_new_tokens:
+        message = f"min_tokens is {fields.min_tokens} and at most {max_new_tokens} are asked for; lower it"
+        raise ApiError(message, param="min_tokens")
     check_ids(service, "stop_token_ids", fields.stop_token_ids or [])
     ends = frozenset(() if fields.ignore_eos else tokenizer.stop_ids)
     stop_ids = ends | frozenset(fields.stop_token_ids or ())

@@ -18,6 +18,11 @@ from models.mixtral8x7b.tokenizer.stream import LONGEST, StreamDecoder
 from models.mixtral8x7b.tokenizer.template import ChatTemplate
 
 _BYTE = re.compile("<0x([0-9A-F]{2})>")
+# The letters that stand for bytes in the other kind of BPE: printable ones for themselves, then the rest in order.
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {
+    chr(0x100 + number): byte for number, byte in enumerate(byte for byte in range(0x100) if byte not in _PRINTABLE)
+}
 _NEEDED = ("bos_token", "eos_token")
 _PRIVATE = range(0xF0000, 0xFFFFE)  # characters that no standard gives a meaning
 
@@ -128,11 +133,11 @@ class Tokenizer:
         """What a token is within a text: UTF-8, not always a whole character; the content of a control token."""
         if token_id in self._contents:
             return self._contents[token_id].encode()
-        name = self._source.name_of(token_id)
-        if name is None or not self._has_mistral_pieces:
-            return self._pieces.decode([token_id]).encode()
-        byte = _BYTE.fullmatch(name)
-        return bytes([int(byte[1], 16)]) if byte else name.replace("▁", " ").encode()
+        name = self._source.name_of(token_id) or ""
+        if self._has_mistral_pieces:
+            byte = _BYTE.fullmatch(name)
+            return bytes([int(byte[1], 16)]) if byte else name.replace("▁", " ").encode()
+        return bytes(_BYTE_OF[letter] for letter in name if letter in _BYTE_OF)
 
     def _encode_with(self, template: ChatTemplate, messages: Sequence[Message]) -> list[int]:
         """What is said is given to the template with characters in place of control tokens, so that those in what it

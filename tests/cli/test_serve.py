@@ -1,0 +1,100 @@
+"""`mixtral serve`: what its options come to. The server itself is tested in tests/server.
+
+.venv/bin/python -m pytest tests/cli/test_serve.py
+"""
+
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cli.conftest import Run
+
+if TYPE_CHECKING:
+    from tests.cli.stub import Stub
+
+
+class FakeServer:
+    """In place of the one that would wait for clients."""
+
+    asked: dict[str, Any]
+    failure: str | None = None
+
+    def __init__(self, service: Any, taken: socket.socket, drain_s: float, **how: Any) -> None:
+        FakeServer.asked = {"service": service, "address": taken.getsockname(), "drain_s": drain_s, **how}
+
+    def run(self) -> str | None:
+        self.asked["on_ready"]()
+        return self.failure
+
+
+@pytest.fixture
+def asked(stub: "Stub", monkeypatch: pytest.MonkeyPatch) -> type[FakeServer]:
+    from models.mixtral8x7b.server import lifecycle
+
+    monkeypatch.setattr(lifecycle, "Server", FakeServer)
+    monkeypatch.setattr(FakeServer, "failure", None)
+    return FakeServer
+
+
+def test_with_nothing_set(mixtral: Run, asked: type[FakeServer], stub: "Stub") -> None:
+    done = mixtral("serve", "--port", 0)
+    assert (done.code, done.out) == (0, "")
+    host, port = asked.asked["address"]
+    assert host == "127.0.0.1"
+    assert done.err.endswith(f"mixtral: serving on http://127.0.0.1:{port}\nmixtral: stopped\n")
+    service = asked.asked["service"]
+    assert (service.model_name, service.api_key, service.allowed_origins) == ("mixtral", None, ())
+    assert service.max_context == stub.options.context == 4096
+    assert asked.asked["drain_s"] == 30
+    assert stub.models[0].n_blocks == 32 * 4096 // 64
+
+
+def test_options(mixtral: Run, asked: type[FakeServer], tmp_path: Path, stub: "Stub") -> None:
+    key = tmp_path / "key"
+    key.write_text("sk-1\n")
+    config = tmp_path / "model_config.yaml"
+    config.write_text("minWorkers: 1\nhandler: {max_new_tokens: 9, converted_ckpt_dir: there/model.pth}\n")
+    options = {
+        "host": "0.0.0.0",
+        "port": 0,
+        "api-key-file": key,
+        "model-name": "m",
+        "users": 2,
+        "queue": 5,
+        "drain": 1.5,
+    }
+    options |= {"context": 256, "model-config": config, "cors": "http://a"}
+    done = mixtral("serve", *(word for name, value in options.items() for word in (f"--{name}", value)))
+    assert done.code == 0
+    assert f"mixtral: {config} has keys without a meaning here: minWorkers\n" in done.err
+    service = asked.asked["service"]
+    assert (service.model_name, service.api_key, service.allowed_origins) == ("m", "sk-1", ("http://a",))
+    assert service.engine.most_waiting == 5
+    assert asked.asked["torchserve"].max_new_tokens == 9
+    assert (stub.options.checkpoint, stub.options.context) == (Path("there"), 256)
+    assert stub.models[0].n_blocks == 8
+
+
+def test_an_engine_that_has_failed_ends_the_process_so_that_it_is_started_again(
+    mixtral: Run, asked: type[FakeServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(FakeServer, "failure", "the engine has stopped: see the log")
+    done = mixtral("serve", "--port", 0)
+    assert done.code == 70
+    assert "mixtral: the engine has stopped: see the log\n" in done.err
+
+
+def test_a_port_that_is_taken_is_told_before_the_model_is_loaded(
+    mixtral: Run, asked: type[FakeServer], stub: "Stub"
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = mixtral("serve", "--port", other.getsockname()[1])
+    assert "the system refuses: Address already in use" in done.sentence
+    assert stub.models == []
