@@ -9,5 +9,6 @@ logprobs  usage                             parts of what is answered
 completions  chat                           the two ways to ask, each with its fields
 torchserve  model_config                    the same in TorchServe's form
 about  tokens  metrics                      the rest
+chat_page  page/                            the page to chat on: where it is served; its files
 app  lifecycle                              all of it together; its start and its end
 """
