@@ -8,17 +8,21 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from models.mixtral8x7b.server.app import create_app
-from tests.server.browser import PATIENCE_MS, chromium
+from tests.server.browser import NoBrowserError, chromium
 from tests.server.conftest import Served, listening
 
 HELLO, LONG = "Hello there, friend.", "one two three four five six seven eight"
+PATIENCE_MS = 10_000
 MARKUP = "<b>bold</b><img src=x onerror=alert(1)>&amp;"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+    try:
+        with chromium() as browser:
+            yield browser
+    except NoBrowserError as error:
+        pytest.skip(f"left out: {error}")
 
 
 @pytest.fixture

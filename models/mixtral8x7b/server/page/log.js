@@ -21,18 +21,22 @@ export class Shown {
   }
 
   add(piece) {
-    const follows = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
-    this.#text.append(piece);
-    if (follows) log.scrollTop = log.scrollHeight;
+    following(() => this.#text.append(piece));
   }
 
   setNote(note) {
-    this.#note.textContent = note ?? "";
+    following(() => (this.#note.textContent = note ?? ""));
   }
 
   remove() {
     this.#article.remove();
   }
+}
+
+function following(change) {
+  const isNear = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+  change();
+  if (isNear) log.scrollTop = log.scrollHeight;
 }
 
 // While it is, a screen reader waits: it then reads the answer as a whole.
