@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -52,22 +53,30 @@ def api(served: Served) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture
-def address(served: Served) -> Iterator[str]:
-    """Of a real server."""
-    config = uvicorn.Config(served.app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+@contextmanager
+def listening(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """The address of a real server. Port 0 is a free one."""
+    config = uvicorn.Config(app, port=port, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         assert thread.is_alive()
         thread.join(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    served.model.gate.set()
-    server.should_exit = True
-    thread.join(20)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def address(served: Served) -> Iterator[str]:
+    """Of a real server."""
+    with listening(served.app) as address:
+        yield address
+        served.model.gate.set()
 
 
 @pytest.fixture

@@ -10,5 +10,6 @@ tools                                       functions that an answer may call
 completions  chat  responses                the ways to ask, each with its fields
 torchserve  model_config                    the same in TorchServe's form
 about  tokens  metrics                      the rest
+chat_page  page/                            the page to chat on: where it is served; its files
 app  lifecycle                              all of it together; its start and its end
 """

@@ -6,10 +6,11 @@ import hmac
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from models.mixtral8x7b.server.chat_page import PAGE_PATHS
 from models.mixtral8x7b.server.errors import ApiError
 from models.mixtral8x7b.server.service import Service
 
-OPEN = frozenset({"/health", "/ping", "/version", "/metrics", "/openapi.json"})  # for anybody
+OPEN = PAGE_PATHS | {"/health", "/ping", "/version", "/metrics", "/openapi.json"}  # for anybody
 
 
 class Access:

@@ -6,6 +6,7 @@ from starlette.middleware.cors import CORSMiddleware
 from models.mixtral8x7b.server.about import about_routes
 from models.mixtral8x7b.server.access import Access
 from models.mixtral8x7b.server.chat import chat_routes
+from models.mixtral8x7b.server.chat_page import page_routes
 from models.mixtral8x7b.server.completions import completion_routes
 from models.mixtral8x7b.server.errors import handle_errors
 from models.mixtral8x7b.server.gate import Gate
@@ -25,6 +26,7 @@ def create_app(service: Service, torchserve: TorchServeOptions = USUAL) -> FastA
         app.include_router(routes(service))
     app.include_router(metric_routes(service.metrics))
     app.include_router(torchserve_routes(service, torchserve))
+    app.include_router(page_routes())
     app.add_middleware(Gate, service=service)  # the last that is added sees a request first
     app.add_middleware(Limits, service=service)
     app.add_middleware(Access, service=service)
