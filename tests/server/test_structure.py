@@ -48,6 +48,18 @@ def test_what_the_model_says_of_itself_is_kept(api: TestClient, served: Served) 
     assert chat(api, temperature=0, response_format={"type": "text"})["message"]["content"] == said
 
 
+def test_a_model_that_likes_white_space_comes_to_an_end(api: TestClient) -> None:
+    """In the form and in a call's arguments."""
+    likes = {str(token): 100 for token in (13, 35, 957)}  # line breaks and spaces
+    one = {"type": "object", "properties": {"x": {"const": 1}}, "required": ["x"], "additionalProperties": False}
+    call = {"type": "function", "function": {"name": "f", "parameters": one}}
+    for form in (
+        {"response_format": SCHEMA_FORMAT},
+        {"tools": [call], "tool_choice": "required", "parallel_tool_calls": False},
+    ):
+        assert chat(api, logit_bias=likes, temperature=0, **form)["finish_reason"] in ("stop", "tool_calls")
+
+
 def test_any_object(api: TestClient) -> None:
     text = chat(api, response_format={"type": "json_object"}, max_completion_tokens=80, logit_bias={"1021": 1})
     assert text["message"]["content"].lstrip().startswith("{")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.mixtral8x7b.server.errors import ApiError
-from models.mixtral8x7b.server.grammar import Grammars, Matcher
+from models.mixtral8x7b.server.grammar import Grammars, Matcher, with_little_space
 from models.mixtral8x7b.server.text import Text
 
 MARK, RESULTS = "[TOOL_CALLS]", "[TOOL_RESULTS]"
@@ -93,7 +93,7 @@ class Tools(NamedTuple):
             parameters = one.parameters or NO_PARAMETERS
             grammars.of_schema("tools", parameters)  # what is wrong with it is told of it alone
             begin = json.dumps(f'{{"name": "{one.name}", "arguments": ')
-            rules.append(f'call_{number}: {begin} %json {json.dumps(parameters)} "}}"')
+            rules.append(f'call_{number}: {begin} %json {json.dumps(with_little_space(parameters))} "}}"')
         if not self.needs_call:
             rules.append(r"TEXT: /(?s:.*)/ & ~/ ?\[TOOL_CALLS\](?s:.*)/")
         return grammars.of_lark("tools", "\n".join(rules))
