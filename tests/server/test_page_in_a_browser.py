@@ -23,7 +23,7 @@ def browser() -> Iterator[Browser]:
         with chromium() as browser:
             yield browser
     except NoBrowserError as error:
-        pytest.skip(f"left out: {error}")
+        pytest.skip(str(error))
 
 
 @pytest.fixture
