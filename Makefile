@@ -21,6 +21,7 @@ demo: setup
 
 test: lint
 	@$(TESTS) worksteal --target cpu --ignore tests/long tests
+	@$(PYTHON) -m tests.server.browser # a line, where the chat page was not tried in a browser
 	@$(PYTEST) --target cpu demo/demo.py \
 	    "$(PREFILL_DEMO)[wormhole_b0-True-128-general]" "$(PREFILL_DEMO)[wormhole_b0-True-128-instruct]"
 	@$(PYTEST) --target cpu "$(PREFILL_DEMO)[wormhole_b0-True-4k-instruct]" --users 2

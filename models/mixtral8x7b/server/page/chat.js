@@ -124,11 +124,11 @@ function keep() {
   if (!save("messages", messages)) say("", "The browser has no room for more of this chat: a reload would lose it.");
 }
 
+// Learns the model's name.
 async function greet() {
   try {
     const model = await theModel(theKey());
     byId("model").textContent = document.title = model.id;
-    say("");
   } catch (error) {
     say("", told(error));
   }
@@ -152,10 +152,17 @@ byId("new").addEventListener("click", startAnew);
 addEventListener("pagehide", keep);
 
 showControls();
-onKey(greet);
+onKey(() => {
+  say("");
+  greet();
+});
 greet();
 watch((isThere) => {
   if (answering) return; // the answer itself tells how it ends
-  if (isThere) say("The server answers again.");
-  else say("", GONE);
+  if (isThere) {
+    say("The server answers again.");
+    greet();
+  } else {
+    say("", GONE);
+  }
 });
