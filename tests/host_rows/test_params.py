@@ -105,7 +105,7 @@ def never_called() -> None:
         {"logprobs": 0},
         {"grammar": never_called},
     ],
-    ids=str,
+    ids=lambda given: next(iter(given)),
 )
 def test_each_of_these_needs_the_host(values: dict) -> None:
     params = RowParams(temperature=1.0, **values)

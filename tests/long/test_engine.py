@@ -4,11 +4,14 @@
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
 
+import ttnn_cpu
 from demo.prompts import INPUTS, short_prompts
 from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.checkpoint.tiny import tiny_checkpoint
@@ -16,6 +19,7 @@ from models.mixtral8x7b.engine.engine import Engine, Options
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stats import Stats
 from models.mixtral8x7b.engine.stream import CANCELLED, LENGTH, STOP, Stream
+from models.mixtral8x7b.reference.model import Transformer
 from models.mixtral8x7b.sampling import SamplingParams
 from models.mixtral8x7b.tokenizer import Tokenizer
 from models.mixtral8x7b.tt.engine_model import EngineModel
@@ -23,6 +27,7 @@ from models.mixtral8x7b.tt.mesh import Mesh, open_mesh
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PERFORMANCE
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
+from tests.thresholds import MARGIN
 
 CONTEXT = 512
 
@@ -30,12 +35,6 @@ CONTEXT = 512
 @pytest.fixture(scope="module")
 def repacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint("instruct", tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def mesh() -> Iterator[Mesh]:
-    with open_mesh(8) as mesh:
-        yield mesh
 
 
 def engine_model(repacked: Path, mesh: Mesh, n_blocks: int) -> EngineModel:
@@ -54,8 +53,10 @@ def answers(model: EngineModel, requests: Sequence[Request], options: Options) -
         model.release()
 
 
-def test_hits_cuts_and_preemption_change_next_to_no_greedy_answer(repacked: Path, mesh: Mesh) -> None:
-    """Last bits may differ; of 200 random prompts at most 2 answers do, and of the demo's questions none."""
+@pytest.mark.parametrize("exact", [False, True], ids=["rounding", "exact"])
+def test_hits_cuts_and_preemption_change_no_answer_that_is_decided(exact: bool, repacked: Path) -> None:
+    """With rounding off nothing changes. With rounding last bits do, and of 200 prompts of random ids, which a trained
+    model is unsure about, some answers turn where the reference all but ties; of the demo's questions none."""
     draw, tokenizer = random.Random(5), Tokenizer(repacked)
     beginnings = [[draw.randrange(3, 1000) for _ in range(260)] for _ in range(8)]
 
@@ -66,26 +67,36 @@ def test_hits_cuts_and_preemption_change_next_to_no_greedy_answer(repacked: Path
     questions = short_prompts(INPUTS / "instruct.json", 32, 100, True, tokenizer)
     requests = [Request(prompt(), 160 if number < 8 else 12) for number in range(200)]
     requests += [Request(question.ids, 20, stop_ids=tokenizer.stop_ids) for question in questions]
-    roomy, _ = answers(engine_model(repacked, mesh, 256), requests, Options(prefix_cache=False, pass_tokens=4096))
-    tight, stats = answers(engine_model(repacked, mesh, 30), requests, Options(pass_tokens=256))
+    with open_mesh(8) as mesh, ttnn_cpu.exact_values() if exact else nullcontext():
+        roomy, _ = answers(engine_model(repacked, mesh, 256), requests, Options(prefix_cache=False, pass_tokens=4096))
+        tight, stats = answers(engine_model(repacked, mesh, 30), requests, Options(pass_tokens=256))
     assert stats.preemptions > 0
     assert stats.cached_tokens > 0
     differ = [n for n, (a, b) in enumerate(zip(roomy, tight, strict=True)) if a != b]
+    gaps = [gap_where_they_part(repacked, requests[n].ids, roomy[n], tight[n]) for n in differ]
     print(
-        f"\n{len(differ)} of {len(requests)} answers differ; {stats.preemptions} preemptions, {stats.cached_tokens} "
-        f"of {stats.prompt_tokens} prompt tokens were cached",
+        f"\n{len(differ)} of {len(requests)} answers differ, where the reference's logits are {max(gaps, default=0):.3f}"
+        f" apart or less; {stats.preemptions} preemptions, {stats.cached_tokens} of {stats.prompt_tokens} prompt tokens"
+        " were cached",
         end="",
     )
-    assert len(differ) <= 2
+    assert not (exact and differ)
     assert all(n < 200 for n in differ)
+    assert all(gap < MARGIN for gap in gaps)
 
 
-def test_two_thousand_requests(repacked: Path, mesh: Mesh) -> None:
+def gap_where_they_part(repacked: Path, ids: Sequence[int], a: Sequence[int], b: Sequence[int]) -> float:
+    """Between the reference's logits of the first two tokens that are not the same."""
+    at = next(n for n, (one, other) in enumerate(zip(a, b, strict=False)) if one != other)
+    logits = Transformer.from_repacked(repacked)(torch.tensor([[*ids, *a[:at]]]))[0, -1]
+    return abs(float(logits[a[at]] - logits[b[at]]))
+
+
+def test_two_thousand_requests(repacked: Path) -> None:
     """Prompts and answers of 1 to 120 tokens together, one in ten cancelled: none lost, none doubled, nothing leaks."""
     draw = random.Random(6)
     n_blocks = 40
-    model = engine_model(repacked, mesh, n_blocks)
-    with Engine(model, Options(most_waiting=2000)) as engine:
+    with open_mesh(8) as mesh, Engine(engine_model(repacked, mesh, n_blocks), Options(most_waiting=2000)) as engine:
         streams: list[tuple[Request, Stream, bool]] = []
         for number in range(2000):
             length = draw.randint(1, 119)
