@@ -172,6 +172,9 @@ def test_two_tabs_at_once(page: Page, context: BrowserContext, address: str, ste
         tab.reload()
     expect_said(page, "Count", LONG)
     expect_said(other, "Hi", HELLO)
+    third = opened(context, address)
+    expect(third.get_by_role("heading", level=1)).to_have_text("mixtral")
+    expect_said(third)
 
 
 def test_the_server_is_gone_and_back(context: BrowserContext, served: Served) -> None:
