@@ -76,7 +76,7 @@ def test_hits_cuts_and_preemption_change_no_answer_that_is_decided(exact: bool, 
     gaps = [gap_where_they_part(repacked, requests[n].ids, roomy[n], tight[n]) for n in differ]
     print(
         f"\n{len(differ)} of {len(requests)} answers differ, the reference there apart by {max(gaps, default=0):.3f}"
-        f" apart or less; {stats.preemptions} preemptions, {stats.cached_tokens} of {stats.prompt_tokens} prompt tokens"
+        f" or less; {stats.preemptions} preemptions, {stats.cached_tokens} of {stats.prompt_tokens} prompt tokens"
         " were cached",
         end="",
     )
