@@ -95,6 +95,8 @@ def test_a_port_that_is_taken_is_told_before_the_model_is_loaded(
     mixtral: Run, asked: type[FakeServer], stub: "Stub"
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        done = mixtral("serve", "--port", other.getsockname()[1])
-    assert "the system refuses: Address already in use" in done.sentence
+        port = other.getsockname()[1]
+        done = mixtral("serve", "--port", port)
+    assert f"127.0.0.1 port {port} cannot be had (Address already in use)" in done.sentence
+    assert "--port (0 takes a free one)" in done.sentence
     assert stub.models == []

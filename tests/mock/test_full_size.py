@@ -85,11 +85,12 @@ def test_prefill_of_the_whole_context(model: Mixtral, section: Section) -> None:
 def test_generation_for_32_users(model: Mixtral) -> None:
     """Prompts of 1 to 249 tokens, prefilled in two passes; then a step is one host read, and builds no program."""
     prompts_of_32 = [[1] * (1 + 8 * user) for user in range(32)]
-    programs = []
+    programs, taken = [], [0] * 32
     with ttnn_cpu.record(ttnn) as calls:
         for column in Generator(model, trace=False).generate(prompts_of_32, max_new_tokens=5):
-            assert len(column) == 32
+            taken = [n + (token is not None) for n, token in zip(taken, column, strict=True)]
             programs.append((model.mesh.device.num_program_cache_entries(), calls.host_writes, calls.host_reads))
+    assert taken == [5] * 32
     *prefilled, (entries, writes, reads), _, _, _ = programs
     assert programs[-3:] == [(entries, writes, reads + step) for step in (1, 2, 3)]
     assert [at[2] for at in prefilled] == [1, 2], "a read for each pass"

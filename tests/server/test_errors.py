@@ -23,6 +23,11 @@ def error_of(answer: Any) -> dict[str, Any]:
     return error
 
 
+def test_what_was_expected_is_told_in_words(api: TestClient) -> None:
+    message = error_of(api.post(CHAT, json={"messages": []}))["message"]
+    assert message == "messages is []; expected a list with at least 1 item"
+
+
 def check_healthy(api: TestClient) -> None:
     assert api.get("/health").status_code == 200
     answer = api.post(COMPLETIONS, json={"prompt": "Once", "max_tokens": 2, "ignore_eos": True})

@@ -17,7 +17,7 @@ import pytest
 
 from models.mixtral8x7b.engine import watchdog
 from models.mixtral8x7b.server import lifecycle
-from models.mixtral8x7b.server.lifecycle import Server, bound_socket
+from models.mixtral8x7b.server.lifecycle import AddressError, Server, bound_socket
 from tests.server.conftest import Served
 from tests.server.test_leaving import ENDLESS, until
 
@@ -111,8 +111,10 @@ def test_a_model_that_hangs_is_told_to_all_and_ends_the_server(
 def test_an_address_that_is_taken_is_known_at_once() -> None:
     with bound_socket("127.0.0.1", 0) as one:
         one.listen()
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(AddressError, match="in use"):
             bound_socket("127.0.0.1", one.getsockname()[1])
+    with pytest.raises(AddressError, match="no.such.host.invalid port 1 cannot be had"):
+        bound_socket("no.such.host.invalid", 1)
     assert bound_socket("localhost", 0).family in (socket.AF_INET, socket.AF_INET6)
 
 

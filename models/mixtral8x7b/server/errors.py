@@ -136,6 +136,8 @@ def _expected(message: str) -> str:
         ("Field required", "a value"),
         ("Value error, ", ""),
         ("String should have", "text with"),
+        ("List should have", "a list with"),
     ):
         message = message.replace(words, ours)
+    message = message.split(" after validation")[0]
     return f"a value {message}" if message.startswith(("less", "greater")) else message

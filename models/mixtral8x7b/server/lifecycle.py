@@ -8,6 +8,7 @@ from types import FrameType
 
 import uvicorn
 
+from models.mixtral8x7b.mistake import Mistake
 from models.mixtral8x7b.server.app import create_app
 from models.mixtral8x7b.server.service import Service
 from models.mixtral8x7b.server.torchserve import USUAL, TorchServeOptions
@@ -18,12 +19,26 @@ CLOSING_S = 1  # for answers that are cut off
 LOOKS_EVERY_S = 0.1
 
 
+class AddressError(Mistake):
+    """Nobody can be served there; the message says why."""
+
+
 def bound_socket(host: str, port: int) -> socket.socket:
-    """Taken, but nobody is let in yet. Raises OSError."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    taken = socket.socket(family, kind, protocol)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    taken.bind(address)
+    """Taken, but nobody is let in yet. Raises AddressError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        taken = socket.socket(family, kind, protocol)
+        try:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(address)
+        except OSError:
+            taken.close()
+            raise
+    except OSError as error:
+        raise AddressError(
+            f"{host} port {port} cannot be had ({error.strerror}); expected an address of this machine and a port that "
+            "is free: choose others with --host and --port (0 takes a free one)"
+        ) from error
     return taken
 
 
