@@ -122,7 +122,8 @@ def softmax(
         raise fail("softmax", f"works on float dtypes, got {have.dtype.name}")
     axis = dim_of("softmax", input_tensor, dim) + 1
     spec = tensor_spec(have.shape, have.dtype, Layout.TILE, memory_config or have.memory_config)
-    return run("softmax", [input_tensor], [spec], lambda x: torch.softmax(x, axis))[0]
+    settings = (axis, compute_kernel_config)
+    return run("softmax", [input_tensor], [spec], lambda x: torch.softmax(x, axis), settings=settings)[0]
 
 
 def scale_mask_softmax(
@@ -157,4 +158,8 @@ def scale_mask_softmax(
         raise not_implemented(operation, "mask shape", mask.spec.shape)
     factor = 1.0 if scale is None else scale
     spec = tensor_spec(have.shape, have.dtype, Layout.TILE, memory_config or have.memory_config)
-    return run(operation, [input_tensor, mask], [spec], lambda x, m: torch.softmax(x * factor + m, -1))[0]
+
+    def compute(x: Values, m: Values) -> Values:
+        return torch.softmax(x * factor + m, -1)
+
+    return run(operation, [input_tensor, mask], [spec], compute, settings=(factor, compute_kernel_config))[0]

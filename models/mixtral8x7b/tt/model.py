@@ -31,8 +31,8 @@ from models.mixtral8x7b.tt.sampler import Sampler
 from models.mixtral8x7b.tt.steps import DecodeStep
 from models.mixtral8x7b.tt.weights import Weights
 
-# is given a piece, a position of its prompt, and the logits of up to 32 positions from there on, float32 [N, vocab]
 TakeLogits = Callable[[torch.Tensor], None]  # is given those of all rows, float32 [32, vocab_size]
+# is given a piece, a position of its prompt, and the logits of up to 32 positions from there on, float32 [N, vocab]
 TakePromptLogits = Callable[[Piece, int, torch.Tensor], None]
 
 
