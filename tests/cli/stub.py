@@ -71,6 +71,7 @@ class Stub:
         self.is_instruct = flavour == "instruct"
         self.answers: list[list[int]] = [[]]
         self.models: list[Says] = []
+        self.how: Options | None = None  # of the last that served
         self.before_step: Callable[[], None] = lambda: None
 
     def prepare(self, options: ModelOptions) -> "Stub":
@@ -85,5 +86,6 @@ class Stub:
         model = Says(self.answers, self.tokenizer, self.max_context, sum(map(blocks_for, lengths)))
         model.before_step = self.before_step
         self.models.append(model)
+        self.how = how
         with Engine(model, how or Options()) as engine:
             yield Served(engine, self.tokenizer, self.max_context, weight_bytes=None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from models.mixtral8x7b.engine.engine import Options
 from tests.cli.conftest import Run
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def test_with_nothing_set(mixtral: Run, asked: type[FakeServer], stub: "Stub") -
     assert service.max_context == stub.options.context == 4096
     assert asked.asked["drain_s"] == 30
     assert stub.models[0].n_blocks == 32 * 4096 // 64
+    assert stub.how == Options()
 
 
 def test_options(mixtral: Run, asked: type[FakeServer], tmp_path: Path, stub: "Stub") -> None:
@@ -64,18 +66,26 @@ def test_options(mixtral: Run, asked: type[FakeServer], tmp_path: Path, stub: "S
         "model-name": "m",
         "users": 2,
         "queue": 5,
+        "pass-tokens": 512,
         "drain": 1.5,
     }
     options |= {"context": 256, "model-config": config, "cors": "http://a"}
-    done = mixtral("serve", *(word for name, value in options.items() for word in (f"--{name}", value)))
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    done = mixtral("serve", *words, "--no-prefix-cache")
     assert done.code == 0
     assert f"mixtral: {config} has keys without a meaning here: minWorkers\n" in done.err
     service = asked.asked["service"]
     assert (service.model_name, service.api_key, service.allowed_origins) == ("m", "sk-1", ("http://a",))
-    assert service.engine.most_waiting == 5
+    assert stub.how == Options(most_waiting=5, pass_tokens=512, prefix_cache=False)
     assert asked.asked["torchserve"].max_new_tokens == 9
     assert (stub.options.checkpoint, stub.options.context) == (Path("there"), 256)
     assert stub.models[0].n_blocks == 8
+
+
+def test_sizes_of_a_pass_are_told(mixtral: Run, asked: type[FakeServer], stub: "Stub") -> None:
+    done = mixtral("serve", "--port", 0, "--pass-tokens", 300)
+    assert "pass_tokens is 300; expected one of 256, 512, 1024, 2048, 4096, 8192, 16384" in done.sentence
+    assert stub.models == []
 
 
 def test_an_engine_that_has_failed_ends_the_process_so_that_it_is_started_again(

@@ -37,6 +37,11 @@ def serve(
         int, Option(min=1, max=32, metavar="N", help="Full contexts that the KV cache has room for.")
     ] = 32,
     queue: Annotated[int, Option(min=1, metavar="N", help="Requests that may wait; more are refused (429).")] = 1024,
+    pass_tokens: Annotated[
+        int,
+        Option(metavar="N", help="Most prompt tokens at a time while answers wait for them: 256, 512, .. 16384."),
+    ] = 2048,
+    prefix_cache: Annotated[bool, Option(help="Keep what prompts have in common.")] = True,
     cors: Annotated[
         list[str] | None,
         Option(metavar="ORIGIN", help="Pages that may ask, * for all; may be given several times.", show_default=False),
@@ -88,11 +93,12 @@ def serve(
     from models.mixtral8x7b.server.service import Service
     from models.mixtral8x7b.server.torchserve import USUAL
 
+    how = Options(queue, pass_tokens, prefix_cache)
     with bound_socket(host, port) as taken:
         address = f"http://{f'[{host}]' if ':' in host else host}:{taken.getsockname()[1]}"
         model = Prepared(options)
         print(f"mixtral: {model.title} ({model.note})", file=sys.stderr, flush=True)
-        with model.serving([model.max_context] * users, Options(most_waiting=queue)) as served:
+        with model.serving([model.max_context] * users, how) as served:
             service = Service(
                 served.engine, served.tokenizer, served.max_context, model_name, key, allowed_origins=tuple(cors or ())
             )
