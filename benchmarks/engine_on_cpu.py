@@ -1,6 +1,6 @@
 """The engine over the tiny model on the CPU backend, by the clock: continuous batching beside fixed groups of 32.
 
-.venv/bin/python -m benchmarks.engine_on_cpu      # more than four minutes on two quiet cores
+.venv/bin/python -m benchmarks.engine_on_cpu      # some twenty minutes on two quiet cores, most of it for arrivals
 
 256 requests, prompts of 8 to 60 tokens, answers of geometric length (mean 64), alternating in one process. It says how
 the two ways compare, and nothing about chips.
