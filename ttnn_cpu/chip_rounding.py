@@ -25,57 +25,51 @@ from Tenstorrent's public documentation of the packers (tt-isa-documentation, Fo
 
 from __future__ import annotations
 
-import math
-from functools import partial
-
 import torch
 
 from ttnn_cpu.enums import DataType
-from ttnn_cpu.rounding import BITS, LEAST_EXPONENT, decoded, in_groups
+from ttnn_cpu.loops import over_rows
+from ttnn_cpu.rounding import BITS, in_groups
+from ttnn_cpu.rounding_loops import add_on_matrix_unit, round_on_chip, to_bfloat16_on_chip
 
-_SUM_BITS = 11
-_HALF = torch.tensor(0.5)
-_LARGEST_DENORMAL = 2.0**-126 - 2.0**-149
-_ROUND_TO_8_BITS, _8_BITS = 0x8000, -0x10000  # of the significand: what is added to a word, what is kept of it
-_ROUND_TO_8_THEN_7_BITS, _7_BITS = 0x18000, -0x20000  # the first rounding leaves zeros behind: both in one addition
-# A q of 8 bits that is half way between two integers is lifted off the tie, and no other reaches one.
-_AWAY_FROM_TIES = 1 + 2.0**-20
+_8_BITS = 0, -0x10000  # of the significand: what is added to a word, what is kept of it
+_8_THEN_7_BITS = 0x18000, -0x20000  # the first rounding leaves zeros behind: both in one addition
 
 
 def packed(values: torch.Tensor, dtype: DataType) -> torch.Tensor:
     """float32 results of arithmetic -> what stands in memory, as float32."""
-    if dtype is DataType.FLOAT32:
-        return values
-    # one cheap pass tells whether there can be a nan at all (inf - inf is a harmless false alarm)
-    if math.isnan(values.sum().item()):
-        values = torch.where(torch.isnan(values), torch.copysign(torch.tensor(torch.inf), values), values)
-    if dtype is DataType.BFLOAT16:
-        return _words(values, _ROUND_TO_8_BITS, _8_BITS).view(torch.float32)
-    return in_groups(values, partial(_round_groups, add=_ROUND_TO_8_THEN_7_BITS, keep=_7_BITS, bits=BITS[dtype]))
+    return _packed(values, dtype, to_even_first=False)
 
 
 def product(values: torch.Tensor, dtype: DataType) -> torch.Tensor:
     """The same for float32 products of two tensors."""
-    return packed(values if dtype is DataType.FLOAT32 else values.to(torch.bfloat16).float(), dtype)
+    return _packed(values, dtype, to_even_first=True)
+
+
+def _packed(values: torch.Tensor, dtype: DataType, to_even_first: bool) -> torch.Tensor:
+    if dtype is DataType.FLOAT32:
+        return values
+    if dtype is DataType.BFLOAT16:
+        words = values.reshape(-1).contiguous()
+        out = torch.empty_like(words)
+        over_rows(to_bfloat16_on_chip, (words,), out, to_even_first)
+        return out.reshape(values.shape)
+    return in_groups(values, round_on_chip, to_even_first, *_8_THEN_7_BITS, BITS[dtype])
 
 
 def sum_of_two(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """a + b as the matrix unit adds bfloat16 and block floats; float32, and exactly what it then packs."""
-    exponent = torch.maximum(a.abs(), b.abs()).view(torch.int32).bitwise_and(0x7F800000)
-    up = (((253 + _SUM_BITS) << 23) - exponent.clamp(min=_SUM_BITS << 23)).view(torch.float32)
-    return (_nearest(a * up) + _nearest(b * up)) / up
-
-
-def _nearest(values: torch.Tensor) -> torch.Tensor:
-    """To whole numbers, ties away from zero."""
-    return torch.trunc(values + torch.copysign(_HALF, values))
+    a, b = (operand.contiguous() for operand in torch.broadcast_tensors(a, b))
+    out = torch.empty_like(a)
+    over_rows(add_on_matrix_unit, (a.view(-1), b.view(-1)), out.view(-1))
+    return out
 
 
 def cast(values: torch.Tensor, dtype: DataType) -> torch.Tensor:
     """The same for `typecast`."""
     if dtype not in BITS:
         return packed(values, dtype)
-    return in_groups(values, partial(_round_groups, add=0, keep=_8_BITS, bits=BITS[dtype]))
+    return in_groups(values, round_on_chip, False, *_8_BITS, BITS[dtype])
 
 
 def moved(values: torch.Tensor, dtype: DataType) -> torch.Tensor:
@@ -84,32 +78,6 @@ def moved(values: torch.Tensor, dtype: DataType) -> torch.Tensor:
     return cast(values, dtype) if dtype in BITS else values
 
 
-def _words(values: torch.Tensor, add: int, keep: int) -> torch.Tensor:
-    """(word + add) & keep, int32; +0 for zeros and denormals."""
-    return torch.nn.functional.hardshrink(values, _LARGEST_DENORMAL).view(torch.int32).add_(add).bitwise_and_(keep)
-
-
-def _round_groups(groups: torch.Tensor, out: torch.Tensor, add: int, keep: int, bits: int) -> None:
-    """[n, 16] float32 -> the same shape, into `out`, in float arithmetic that is exact as in `rounding`."""
-    word = _words(groups, add, keep)
-    exponent = word.bitwise_and(0x7F800000).amax(-1, keepdim=True)
-    safe = exponent.clamp(LEAST_EXPONENT << 23, 254 << 23)
-    up = (((127 + 133) << 23) - safe).view(torch.float32)
-    torch.mul(word.view(torch.float32), up.mul_(_AWAY_FROM_TIES), out=out)
-    out.round_().clamp_(-127.0, 127.0)
-    if bits < 7:
-        out.mul_(2.0 ** (bits - 7)).trunc_()
-    out.mul_((safe - ((bits - 1) << 23)).view(torch.float32)).add_(0.0)  # -0 + 0 = +0
-    odd = ((exponent != 0) & (exponent != safe)).squeeze(-1)
-    if odd.any():
-        out[odd] = _round_groups_in_integers(word[odd], bits)
-
-
-def _round_groups_in_integers(word: torch.Tensor, bits: int) -> torch.Tensor:
-    """The formula as it stands, for groups with an infinity or with a tiny largest exponent."""
-    exponent = (word >> 23) & 255
-    shared = exponent.amax(-1, keepdim=True)
-    shift = (shared - exponent).clamp(max=29)
-    significand = ((word >> 16) & 0x7F) | 0x80
-    q = ((significand + (1 << shift)) >> (shift + 1)).clamp(max=127)
-    return decoded(word, shared, torch.where(exponent == 0, 0, q) >> (7 - bits), bits)
+def as_is(values: torch.Tensor, dtype: DataType) -> torch.Tensor:
+    """Values that the operation has rounded to `dtype` itself."""
+    return values

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
+from ttnn_cpu.blocks import Blocks
 from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.enums import FLOATS, UNSIGNED_BITS, DataType
@@ -20,7 +21,7 @@ from ttnn_cpu.spec import TensorSpec, storage_dtype
 from ttnn_cpu.tensor import Storage, Tensor
 
 Values = torch.Tensor
-Compute = Callable[..., "Values | Sequence[Values]"]
+Compute = Callable[..., "Values | Blocks | Sequence[Values]"]
 Rounding = Callable[[Values, DataType], Values]
 
 _exact = False
@@ -89,18 +90,25 @@ def run(
     compute: Compute,
     *,
     into: Sequence[Tensor] | None = None,
+    takes_blocks: bool = False,
     rounding: Rounding = packed,
     settings: tuple[object, ...] = (),
 ) -> list[Tensor]:
     """Run `compute(*values of inputs)` into new tensors of `specs`, or into the storages of the tensors `into`.
 
+    `compute` may give the values of one output as `Blocks`, and is given those that are kept so if `takes_blocks`.
     `rounding` takes them to the dtype of the output: `moved` for an operation that computes nothing. `settings` shape
     the program beside the specs.
     """
     device = mesh_of(operation, *inputs, *(into or ()))
     outputs = list(into) if into else [_allocated(operation, spec, device) for spec in specs]
 
-    def store(results: Values | Sequence[Values]) -> None:
+    def store(results: Values | Blocks | Sequence[Values]) -> None:
+        if isinstance(results, Blocks):
+            (output,) = outputs
+            output.storage.values = results.mapped(lambda kept: as_stored(kept, output.spec.dtype, rounding))
+            output.storage.mutable = False
+            return
         for output, values in zip(outputs, (results,) if isinstance(results, torch.Tensor) else results, strict=True):
             values = as_stored(values, output.spec.dtype, rounding)
             for tensor in inputs:
@@ -110,7 +118,8 @@ def run(
             output.storage.mutable = False
 
     key = (operation, *(t.spec for t in inputs), *(t.spec for t in outputs), *settings)
-    submit(operation, device, key, inputs, lambda: store(compute(*[tensor.values() for tensor in inputs])))
+    values_of = Tensor.blocks_or_values if takes_blocks else Tensor.values
+    submit(operation, device, key, inputs, lambda: store(compute(*[values_of(tensor) for tensor in inputs])))
     return outputs
 
 
@@ -139,10 +148,10 @@ def submit(
     if device.specs_only:
         return
     # operands from before the capture must still be there; the others are made anew by each run
-    read = [tensor for tensor in inputs if tensor.storage.values is not None]
+    read = [tensor for tensor in inputs if tensor.storage.has_values]
 
     def replay() -> None:
-        if any(tensor.storage.values is None for tensor in read):
+        if not all(tensor.storage.has_values for tensor in read):
             raise RuntimeError(f"execute_trace: a tensor that the captured {operation} reads was deallocated")
         step()
 

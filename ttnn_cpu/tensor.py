@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ttnn_cpu.blocks import Blocks
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.enums import DataType, Layout, StorageType
 from ttnn_cpu.garbage import garbage
@@ -29,52 +30,41 @@ class Distribution:
 
 
 class Storage:
-    """The values, shared by a tensor and its views. `values` is None where only the spec is known or nothing was
-    written yet."""
+    """The values, shared by a tensor and its views: there, or made when they are first used, by a call that gives the
+    same tensor every time. None where only the spec is known or nothing was written yet."""
 
-    __slots__ = ("__weakref__", "allocated", "mutable", "values")
+    __slots__ = ("__weakref__", "_make", "_values", "allocated", "mutable")
 
-    def __init__(self, values: torch.Tensor | None) -> None:
+    def __init__(self, values: torch.Tensor | Callable[[], torch.Tensor] | None) -> None:
+        self._values: torch.Tensor | None = None
+        self._make: Callable[[], torch.Tensor] | None = None
         self.values = values
         self.allocated = True
         # True once the values are written in place (KV caches): nobody else may then share their memory
         self.mutable = False
 
     @property
-    def has_values(self) -> bool:
-        return self.values is not None
-
-    def shared(self) -> Storage:
-        """Another storage of the same values."""
-        return Storage(self.values)
-
-
-class LazyStorage(Storage):
-    """Values that are made when they are first used. `make` gives the same tensor at every call: storages share it."""
-
-    __slots__ = ("_make", "_values")
-
-    def __init__(self, make: Callable[[], torch.Tensor]) -> None:
-        super().__init__(None)
-        self._make: Callable[[], torch.Tensor] | None = make
-
-    @property
     def values(self) -> torch.Tensor | None:
-        if self._make is not None:
-            self.values = self._make()
+        if self._values is None and self._make is not None:
+            self._values = self._make()
         return self._values
 
     @values.setter
-    def values(self, values: torch.Tensor | None) -> None:
-        self._make = None
-        self._values = values
+    def values(self, values: torch.Tensor | Callable[[], torch.Tensor] | None) -> None:
+        self._values, self._make = (values, None) if isinstance(values, torch.Tensor) else (None, values)
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """The values, where they are kept as blocks."""
+        return self._make if isinstance(self._make, Blocks) else None
 
     @property
     def has_values(self) -> bool:
-        return self._make is not None or self._values is not None
+        return self._values is not None or self._make is not None
 
     def shared(self) -> Storage:
-        return Storage(self._values) if self._make is None else LazyStorage(self._make)
+        """Another storage of the same values."""
+        return Storage(self._make if self._values is None else self._values)
 
 
 class Tensor:
@@ -147,6 +137,9 @@ class Tensor:
             values = values[index : index + 1]
         shape = (values.shape[0], *self.spec.shape)
         return values if values.shape == shape else values.reshape(shape)
+
+    def blocks_or_values(self) -> Blocks | torch.Tensor:
+        return self.storage.blocks or self.values() if self._shard is None else self.values()
 
     def shared_storage(self) -> Storage:
         """A storage of its own with the same values; what was not made yet stays so."""

@@ -21,7 +21,7 @@ from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.mesh_mapping import ReplicateTensorToMeshWrapper, TensorToMesh
 from ttnn_cpu.rounding import as_bfloat16
 from ttnn_cpu.spec import tensor_spec
-from ttnn_cpu.tensor import Distribution, LazyStorage, Tensor
+from ttnn_cpu.tensor import Distribution, Storage, Tensor
 
 _SUFFIX = ".tensorbin"
 
@@ -70,7 +70,7 @@ def load_tensor(file_name: str | Path, *, device: MeshDevice | None = None) -> T
     spec = tensor_spec(header.shape, DataType[header.dtype.name], Layout[header.layout.name])
     shards = 1 if header.n_parts == 1 else header.n_chips
     laid = Distribution(header.mesh_shape, header.placements)
-    host = Tensor(spec, LazyStorage(values), None, shards, distribution=laid)
+    host = Tensor(spec, Storage(values), None, shards, distribution=laid)
     return host if device is None else to_device(host, device)
 
 

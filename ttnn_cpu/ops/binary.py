@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ttnn_cpu import chip_rounding
+from ttnn_cpu.blocks import Blocks
 from ttnn_cpu.checks import check_options, check_type, fail, not_implemented
 from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.configs import Activation, activations_of
@@ -127,17 +128,25 @@ def elementwise(
         placement = output_memory_config(operation, a, b, memory_config)
         spec = tensor_spec(shape, dtype or a.spec.dtype, layout, placement)
     rank = len(shape)
+    y_dtype = b.spec.dtype if isinstance(b, Tensor) else a.spec.dtype
+    is_product = torch_op is torch.mul  # 0, whatever the other is: there is nothing to compute where both are
 
-    def compute(x: Values, y: Values | None = None) -> Values:
+    def compute(x: Values | Blocks, y: Values | Blocks | None = None) -> Values | Blocks:
+        if isinstance(x, Blocks) and isinstance(y, Blocks) and torch.equal(x.in_use, y.in_use) and not after:
+            other = _activated(y.kept, y_dtype, on_b)
+            return x.mapped(lambda kept: torch_op(_activated(kept, a.spec.dtype, on_a), other))
+        x, y = x() if isinstance(x, Blocks) else x, y() if isinstance(y, Blocks) else y
         x = _activated(aligned(x, rank), a.spec.dtype, on_a)
         if y is None:
             return activate(torch_op(x, b if not isinstance(b, Tensor) else x), after)
         y = aligned(y, rank)
-        return activate(torch_op(x, _activated(y, b.spec.dtype, on_b) if isinstance(b, Tensor) else y), after)
+        return activate(torch_op(x, _activated(y, y_dtype, on_b)), after)
 
     into = None if output_tensor is None else [output_tensor]
     fused = (*after, None, *on_a, None, *on_b)
-    return run(operation, inputs, [spec], compute, into=into, rounding=rounding, settings=fused)[0]
+    return run(
+        operation, inputs, [spec], compute, into=into, takes_blocks=is_product, rounding=rounding, settings=fused
+    )[0]
 
 
 def _rounding_of_product(a: Tensor, b: Tensor | Number) -> Rounding:

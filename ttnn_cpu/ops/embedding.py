@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from math import prod
 
+from ttnn_cpu.blocks import Blocks
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_type, fail, not_implemented
-from ttnn_cpu.chip_rounding import moved
-from ttnn_cpu.dispatch import Values, mesh_of, run
+from ttnn_cpu.chip_rounding import as_is, moved
+from ttnn_cpu.dispatch import Values, as_stored, mesh_of, run
 from ttnn_cpu.enums import FLOATS, DataType, Layout
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.spec import tensor_spec
@@ -48,10 +49,14 @@ def embedding(
     vocabulary, width = table.shape[-2:]
     shape = (*ids.shape[:1], *ids.shape[-1:], width) if len(ids.shape) > 1 else (*ids.shape, width)
 
-    def compute(rows: Values, values: Values) -> Values:
+    def compute(rows: Values, values: Values | Blocks) -> Values:
         if rows.numel() and (int(rows.max()) >= vocabulary or int(rows.min()) < 0):
             raise fail("embedding", f"id {int(rows.max())} is out of range for a table of {vocabulary} rows")
-        flat, values = rows.reshape(rows.shape[0], -1), values.reshape(values.shape[0], vocabulary, width)
+        flat = rows.reshape(rows.shape[0], -1)
+        if isinstance(values, Blocks):
+            kept = values.mapped(lambda kept: as_stored(kept, spec.dtype, moved))
+            return kept.rows(flat.expand(len(kept.in_use), -1)).reshape(-1, *shape)
+        values = as_stored(values.reshape(values.shape[0], vocabulary, width), spec.dtype, moved)
         if values.shape[0] == 1:
             found = values[0][flat]
         else:
@@ -60,4 +65,4 @@ def embedding(
         return found.reshape(found.shape[0], *shape)
 
     spec = tensor_spec(shape, dtype or table.dtype, layout, memory_config or ids.memory_config)
-    return run("embedding", [input_tensor, weight], [spec], compute, rounding=moved)[0]
+    return run("embedding", [input_tensor, weight], [spec], compute, takes_blocks=True, rounding=as_is)[0]

@@ -17,7 +17,8 @@ def _moved(
     have = tensor.spec
     want = dtype or have.dtype
     spec = tensor_spec(have.shape, want, layout, memory_config or have.memory_config)
-    return run(operation, [tensor], [spec], lambda x: x, rounding=moved if want is have.dtype else packed)[0]
+    rounding = moved if want is have.dtype else packed
+    return run(operation, [tensor], [spec], lambda x: x, takes_blocks=True, rounding=rounding)[0]
 
 
 def _row_major_dtype(dtype: DataType) -> DataType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ttnn_cpu.blocks import Blocks
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank, check_type, fail, not_implemented
 from ttnn_cpu.configs import MatmulMultiCoreReuseMultiCast1DProgramConfig, WormholeComputeKernelConfig
 from ttnn_cpu.cores import core_coord
@@ -61,19 +62,21 @@ def sparse_matmul(
         raise not_implemented(operation, "memory_config", placement)
     n = b.shape[3]
 
-    def compute(x: Values, w: Values, flags: Values) -> Values:
-        devices = max(x.shape[0], w.shape[0], flags.shape[0])
-        out = torch.zeros(devices, blocks, 1, rows, n)
-        for device in range(devices):
-            used = flags[device % flags.shape[0]].flatten() != 0
-            own = x[device % x.shape[0]][used]
-            product = own.reshape(-1, k) @ w[device % w.shape[0]].reshape(k, n)
-            out[device, used] = product.reshape(-1, 1, rows, n)
-        return out
+    def compute(x: Values | Blocks, w: Values, flags: Values) -> Blocks:
+        devices = max(x.in_use.shape[0] if isinstance(x, Blocks) else x.shape[0], w.shape[0], flags.shape[0])
+        in_use = (flags.reshape(-1, blocks) != 0).expand(devices, blocks)
+        if isinstance(x, Blocks) and not torch.equal(x.in_use, in_use):
+            x = x().expand(devices, -1, -1, -1, -1)
+        products = []
+        for device, used in enumerate(in_use):
+            own = x.of_device(device) if isinstance(x, Blocks) else x[device % x.shape[0], :, 0][used]
+            products.append(own @ w[device % w.shape[0]].reshape(k, n))
+        return Blocks(torch.cat(products), in_use)
 
     spec = tensor_spec((blocks, 1, rows, n), dtype or a.dtype, Layout.TILE, placement)
     inputs = [input_tensor_a, input_tensor_b, sparsity]
-    return run(operation, inputs, [spec], compute, settings=(program_config, compute_kernel_config))[0]
+    settings = (program_config, compute_kernel_config)
+    return run(operation, inputs, [spec], compute, takes_blocks=True, settings=settings)[0]
 
 
 def _check_program(
