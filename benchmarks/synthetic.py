@@ -1,4 +1,4 @@
-"""A checkpoint with Mixtral 8x7B's real layer shapes and random weights, of as many layers as wanted."""
+"""A checkpoint of random weights, with Mixtral 8x7B's real layer shapes or others, of as many layers as wanted."""
 
 import json
 from dataclasses import replace
@@ -10,16 +10,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.mixtral8x7b.checkpoint.weights import Form, global_tensors, layer_tensors, source_shapes
-from models.mixtral8x7b.config import MIXTRAL_8X7B
+from models.mixtral8x7b.config import MIXTRAL_8X7B, MixtralConfig
 
 LAYER_BYTES = 2 * sum(prod(tensor.weight.shape(MIXTRAL_8X7B)) for tensor in layer_tensors(MIXTRAL_8X7B, 0))
 GLOBAL_BYTES = 2 * sum(prod(tensor.weight.shape(MIXTRAL_8X7B)) for tensor in global_tensors())
 
 
-def write_synthetic(directory: Path, form: Form, n_layers: int) -> None:
+def write_synthetic(directory: Path, form: Form, n_layers: int, sizes: MixtralConfig = MIXTRAL_8X7B) -> None:
     """In a published form: one file per layer, the embedding and the LM head in the last."""
     directory.mkdir(parents=True)
-    config = replace(MIXTRAL_8X7B, n_layers=n_layers)
+    config = replace(sizes, n_layers=n_layers)
     (directory / "params.json").write_text(json.dumps(config.to_params()))
     shapes = source_shapes(config, form)
     block = (0.02 * torch.randn(1 << 24, generator=torch.Generator().manual_seed(0))).bfloat16()
