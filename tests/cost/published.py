@@ -64,11 +64,12 @@ class Row:
     @property
     def model(self) -> Model:
         """As the row's precision says."""
-        name = next(part for part in self.id.split(".128.")[0].split(".") if part)
         found = next((m for m in sorted(MODELS, key=len, reverse=True) if m.lower() in self.id.lower()), None)
         found = found or next((long for short, long in SHORT_NAMES.items() if short in self.id), None)
         if found is None:
-            found = {"galaxy70b": "Llama-3.1-70B", "acc": "Llama-3.2-1B", "mixtral": "Mixtral-8x7B"}[name]
+            found = {"galaxy70b": "Llama-3.1-70B", "acc": "Llama-3.2-1B", "mixtral": "Mixtral-8x7B"}[
+                self.id.split(".")[0]
+            ]
         model = MODELS[found]
         if self.precision.startswith("MLP bfp8"):
             attention = ("BFLOAT8_B", "HiFi2") if "Llama" in found else ("BFLOAT16", "HiFi4")

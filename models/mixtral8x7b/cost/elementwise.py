@@ -1,4 +1,4 @@
-"""What goes tile by tile: sums and products, casts, moves, norms, and the operations of a fixed time in a decode step."""
+"""What goes tile by tile: sums and products, casts, moves, norms, and decode operations of a fixed time."""
 
 from models.mixtral8x7b.cost.chip import CORES, CYCLES_PER_US, TILE
 from models.mixtral8x7b.cost.operation import Cost

@@ -17,7 +17,7 @@ GAP_US = Range(0.6, 0.87, 4.0)
 # ms of a step whose tokens are chosen on the chips: host.qwen3-8b.*.after; host.t3k.residual; with the three savings of
 # host.t3k.* not made
 DEVICE_LOOP_MS = Range(0.35, 0.5, 0.5 + 0.62 + 0.55 + 0.4)
-# us of host time for each operation that is not replayed: see matmul.PREFILL_TFLOP_S. Low: hidden by a trace; high: twice
+# us of host time for each operation that is not replayed: see matmul.PREFILL_TFLOP_S. Low: none, hidden by a trace
 LAUNCH_US = Range(0.0, 61.7, 2 * 61.7)
 _INPUTS_MS, _LOGITS_MS, _VOCABULARY = 0.611 + 0.818, 2.593 + 1.786, 151936  # host.qwen3-8b.*.before
 

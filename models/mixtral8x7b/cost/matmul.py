@@ -21,7 +21,7 @@ BANKS_GB_S = 257.3  # mm.dramsharded.bw
 BLOCK_US = 1.42  # mm.ff1.64core: (95.8 - 4.95) us for 64 blocks, each of which goes round to the cores that multiply
 # R_lin, TFLOP/s: what matmuls reach inside a model's prefill, at whichever fidelity. Solved together with
 # sdpa.PREFILL_TFLOP_S and host.LAUNCH_US on three rows (docs/cost_model.md)
-PREFILL_TFLOP_S = 63.2
+PREFILL_TFLOP_S = 64.5
 
 
 def over_banks(

@@ -74,9 +74,9 @@ class Step:
 
     @classmethod
     def of(cls, costs: Iterable[tuple[Cost, int]]) -> "Step":
-        counts: dict[tuple[str, str], Entry] = {}
+        counts: dict[tuple[str, str, float], Entry] = {}
         for cost, count in costs:
-            key = (cost.name, cost.detail)
+            key = (cost.name, cost.detail, cost.us)
             seen = counts.get(key)
             counts[key] = Entry(cost, count + (seen.count if seen else 0))
         return cls(tuple(entry for entry in counts.values() if entry.count))

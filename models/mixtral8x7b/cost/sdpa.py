@@ -12,7 +12,7 @@ CORE_GB_S = 209.3 / CORES  # sdpa.decode.bw: all cores at work
 # us that a step takes whatever the context, by the cores of a user's KV head, whose partial results are joined in a
 # tree: sdpa.decode.fixed.c4, c16, c32, c64 with 4 KV heads, by 36 layers
 FIXED_US = {1: 447 / 36, 4: 811 / 36, 8: 1265 / 36, 16: 1464 / 36}
-PREFILL_TFLOP_S = 23.5  # R_att: see matmul.PREFILL_TFLOP_S
+PREFILL_TFLOP_S = 23.6  # R_att: see matmul.PREFILL_TFLOP_S
 PREFILL_FIXED_US = 4.95
 
 

@@ -64,7 +64,8 @@ def prefill_passes(model: Model, machine: Machine, length: int) -> list[Step]:
     for before in range(0, padded, rows):
         layer = list(_prefill_layer(model, machine, rows, before))
         costs = [(cost, model.n_layers * count) for cost, count in layer]
-        passes.append(Step.of([*costs, *_head(model, machine, chosen_on_chips=False)]))
+        is_last = before + rows == padded
+        passes.append(Step.of([*costs, *(_head(model, machine, chosen_on_chips=False) if is_last else ())]))
     return passes
 
 
