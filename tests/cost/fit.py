@@ -39,7 +39,7 @@ def _solved(row: Row, fixed: float, which: str) -> float:
     """The rate with which the row comes out as published, by halving."""
     wanted = row.value - host_sampling_ms(row.model.vocabulary)
     low, high = 1.0, 1000.0
-    for _ in range(50):
+    for _ in range(40):
         middle = (low * high) ** 0.5
         with _rates(middle, fixed) if which == "linear" else _rates(fixed, middle):
             low, high = (middle, high) if device_ms(row) > wanted else (low, middle)
@@ -50,7 +50,7 @@ def solved_rates() -> tuple[float, float]:
     """R_lin and R_att, TFLOP/s."""
     by_id = {row.id: row for row in rows("fit")}
     linear, attention = 48.0, 25.0
-    for _ in range(20):
+    for _ in range(6):
         linear = _solved(by_id[WIDE], attention, "linear")
         attention = _solved(by_id[LONG], linear, "attention")
     return linear, attention

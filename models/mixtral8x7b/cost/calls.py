@@ -99,7 +99,8 @@ def costs_of(call: RecordedCall, load: Load) -> list[Cost]:
     if law is None:
         raise CostError(f"there is no law for {call.name}; add one to models/mixtral8x7b/cost/calls.py")
     detail = f"{read.detail()} {read.fidelity if call.name in _MATMULS else ''}".strip()
-    return [cost.named(call.name.rpartition(".")[2], detail) for cost in law(read, load)]
+    name = call.name.rpartition(".")[2]
+    return [cost.named(f"{name}: {cost.name}" if cost.name in _BESIDE else name, detail) for cost in law(read, load)]
 
 
 # ---------------------------------------------------------------- by operation
@@ -190,7 +191,7 @@ def _embedding(call: _Call, load: Load) -> Iterator[Cost]:
     us = gathered + (out.dram_us if out.dtype == table.dtype else wide / 1e3 / 254.0)
     yield elementwise.through_dram("embedding", out.tiles, us, read + (wide if out.dtype != table.dtype else out.dram))
     if out.dtype != table.dtype:
-        yield elementwise.through_dram("typecast", out.tiles, wide / 1e3 / 254.0 + out.dram_us, wide + out.dram)
+        yield elementwise.through_dram("cast", out.tiles, wide / 1e3 / 254.0 + out.dram_us, wide + out.dram)
 
 
 def _reshape(call: _Call, load: Load) -> Iterator[Cost]:
@@ -245,6 +246,7 @@ def _nothing(call: _Call, load: Load) -> Iterator[Cost]:
     return iter(())
 
 
+_BESIDE = ("zeros", "cast")  # what an operation launches beside its own
 _MATMULS = ("linear", "matmul", "experimental.minimal_matmul", "sparse_matmul")
 _TILE_BY_TILE = (
     *("add", "add_", "subtract", "multiply", "multiply_", "eq", "ne", "where", "typecast", "sum", "pad", "concat"),

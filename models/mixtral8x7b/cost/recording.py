@@ -48,15 +48,15 @@ class PrefillPass:
 class Programs:
     """Of one model on one mesh."""
 
-    def __init__(self, one: Mixtral, two: Mixtral, n_layers: int) -> None:
-        self._models, self._n_layers = (one, two), n_layers
+    def __init__(self, one: Mixtral, two: Mixtral, n_layers: int, fabric: str) -> None:
+        self._models, self._n_layers, self._fabric = (one, two), n_layers, fabric
         self.config = one.config
 
-    def load(self, fabric: str = "ring") -> Load:
+    def load(self) -> Load:
         """What the records do not say, but for users, contexts and pieces."""
         moe, n_chips = self.config.moe, self._models[0].mesh.n_devices
         share = min(1.0, FULLEST * moe.num_experts_per_tok / moe.num_experts)
-        return Load(n_chips, fabric, share=share)
+        return Load(n_chips, self._fabric, share=share)
 
     def decode(self) -> Program:
         return self._recorded(lambda model: model.step())
@@ -92,11 +92,11 @@ class Programs:
 
 @contextmanager
 def recorder(
-    config: MixtralConfig, precision: str, n_chips: int, context: int, n_blocks: int = 0
+    config: MixtralConfig, precision: str, n_chips: int, context: int, n_blocks: int = 0, fabric: str = "ring"
 ) -> Iterator[Programs]:
     """n_blocks of KV cache (0: what one user's context needs); the target must be cpu. Raises ConfigError."""
     n_blocks = n_blocks or blocks_for(context)
-    with ttnn_cpu.specs_only(), open_mesh(n_chips) as mesh:
+    with ttnn_cpu.specs_only(), open_mesh(n_chips, fabric) as mesh:
 
         def model(n_layers: int) -> Mixtral:
             weights = EmptyWeights(replace(config, n_layers=n_layers), mesh)
@@ -105,7 +105,7 @@ def recorder(
             built.state.set_rows([1] * DECODE_ROWS, [0] * DECODE_ROWS)
             return built
 
-        yield Programs(model(1), model(2), config.n_layers)
+        yield Programs(model(1), model(2), config.n_layers, fabric)
 
 
 @contextmanager
