@@ -61,8 +61,9 @@ def cost(
     several = [n for n in lengths if MOST_USERS * n <= MOST_TOGETHER]
     longest, together = max(*contexts, *lengths), max(max(lengths), MOST_USERS * max(several, default=1))
     names = PRECISIONS if precision == "all" else (precision,)
-    print(f"modelled, not measured: Mixtral 8x7B on {chips} Wormhole chips, {joined}\n{ERRORS}")
     for name, study in studies(MIXTRAL_8X7B, names, chips, joined, longest, together):
+        if name == names[0]:
+            print(f"modelled, not measured: Mixtral 8x7B on {chips} Wormhole chips, {joined}\n{ERRORS}")
         decoding = [study.decoding(n, positions) for n in users for positions in contexts]
         first = [study.first_tokens(1, n) for n in lengths] + [study.first_tokens(MOST_USERS, n) for n in several]
         print("\n".join([each.line() for each in decoding] + [each.line() for each in first]))

@@ -5,6 +5,6 @@ operation                                      what one device operation takes, 
 matmul  sdpa  collectives  elementwise  host   the laws, each with the rows of published measurements it rests on
 calls                                          recorded calls to operations
 recording  prediction                          this project's programs, and what they take in all, as ranges
-tenstorrent                                    Tenstorrent's own Mixtral, as operations
-tables  picture                                what people read
+tt_transformers                                Tenstorrent's own models, as operations
+study                                          what people read
 """

@@ -16,7 +16,7 @@ import ttnn_cpu
 from models.mixtral8x7b.config import MixtralConfig
 from models.mixtral8x7b.cost.calls import FULLEST, Load, RecordedCall, costs_of
 from models.mixtral8x7b.cost.operation import Step
-from models.mixtral8x7b.packing import LARGEST_PASS, Pass
+from models.mixtral8x7b.packing import LARGEST_PASS, Pass, attended_rows
 from models.mixtral8x7b.paging import Prompt, blocks_for
 from models.mixtral8x7b.sampling import GREEDY
 from models.mixtral8x7b.tt import prefill as prefill_program
@@ -51,6 +51,7 @@ class Programs:
     def __init__(self, one: Mixtral, two: Mixtral, n_layers: int, fabric: str) -> None:
         self._models, self._n_layers, self._fabric = (one, two), n_layers, fabric
         self.config = one.config
+        self._passes: dict[tuple[int, tuple[int, ...], bool], Program] = {}  # by what shapes a pass's calls
 
     def load(self) -> Load:
         """What the records do not say, but for users, contexts and pieces."""
@@ -68,15 +69,18 @@ class Programs:
             prompts.append(Prompt(row, [1] * length, list(range(first, first + blocks_for(length)))))
             first += blocks_for(length)
         with _routed_from(prefill_program.ROUTED_FROM if routed else LARGEST_PASS + 1):
-            return [self._pass(of) for of in self._models[0].passes(prompts)]
+            return [self._pass(of, routed) for of in self._models[0].passes(prompts)]
 
-    def _pass(self, of: Pass) -> PrefillPass:
+    def _pass(self, of: Pass, routed: bool) -> PrefillPass:
         pieces = tuple((piece.end - piece.start, piece.start) for piece in of.pieces)
+        key = (of.size, tuple(attended_rows(piece.rows) for piece in of.pieces if piece.start), routed)
 
         def run(model: Mixtral) -> None:
             model.sampler.forward(model.prefill_pass(of), model.state.tokens)
 
-        return PrefillPass(self._recorded(run), of.size, pieces)
+        if key not in self._passes:
+            self._passes[key] = self._recorded(run)
+        return PrefillPass(self._passes[key], of.size, pieces)
 
     def _recorded(self, run: Callable[[Mixtral], None]) -> Program:
         counts: list[Counter[RecordedCall]] = []
