@@ -1,6 +1,6 @@
-"""docs/cost_model.md's residuals and docs/performance.md's modelled part.
+"""docs/cost_model.md's residuals, and docs/performance.md's modelled part with its picture.
 
-.venv/bin/python -m tests.cost.page      # writes both anew; what stands above their last parts is kept
+.venv/bin/python -m tests.cost.page      # writes them anew; what stands above their last parts is kept
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from models.mixtral8x7b.target import T3000_CHIPS, use_target
 
 use_target("cpu")
 
+from models.mixtral8x7b.cli.cost_picture import drawn  # noqa: E402
 from models.mixtral8x7b.config import MIXTRAL_8X7B  # noqa: E402
 from models.mixtral8x7b.cost.study import (  # noqa: E402
     FirstTokens,
@@ -23,9 +24,9 @@ from models.mixtral8x7b.tt.precision import PRESETS  # noqa: E402
 from tests.cost.residuals import tables  # noqa: E402
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-COST_MODEL, PERFORMANCE = DOCS / "cost_model.md", DOCS / "performance.md"
+COST_MODEL, PERFORMANCE, PICTURE = DOCS / "cost_model.md", DOCS / "performance.md", DOCS / "performance-modelled.svg"
 BATCHES, CONTEXTS = (1, 8, 32), (128, 4096, 16384, 32768)
-PROMPTS = ((1, 128), (1, 1024), (1, 4096), (1, 16384), (1, 32768), (32, 128), (32, 1024), (32, 4096))
+PROMPTS = ((1, 128), (1, 1024), (1, 4096), (1, 16384), (1, 32768), (32, 128), (32, 1024), (32, 4096), (32, 16384))
 LARGEST = 10
 # of the ten largest of both programs, what would shrink each
 SHRINKS = {
@@ -61,33 +62,35 @@ estimate; on a Galaxy's 32 chips, whose links it does not know, it is slower. Th
 short decode step, where the fixed part was fitted on long contexts."""
 
 
-def modelled_part() -> str:
-    return "\n".join(_modelled())
-
-
-def _modelled() -> Iterator[str]:
-    rates, firsts, beside, largest, missed = [], [], [], [], ""
-    for name, study in studies(MIXTRAL_8X7B, list(PRESETS), T3000_CHIPS, "ring", CONTEXTS[-1], 1 << 17):
+def modelled_part() -> tuple[str, str]:
+    """The text and the picture."""
+    rates, firsts, beside, largest, missed, picture = [], [], [], [], "", ""
+    for name, study in studies(MIXTRAL_8X7B, list(PRESETS), T3000_CHIPS, "ring", CONTEXTS[-1], 1 << 19):
         rates += [_rates(name, study, users) for users in BATCHES]
         first = [study.first_tokens(*prompt) for prompt in PROMPTS]
         firsts += [_first(name, each) for each in first]
         beside += [_beside(name, study, first)]
         if name == "performance":
+            picture = drawn([study.decoding(n, context) for n in BATCHES for context in CONTEXTS], first)
             missed = _missed(study)
             largest = list(_largest(study))
-    yield _HEAD
-    yield "### A decode step: tokens/s/user, modelled\n"
-    yield "| precision | batch | " + " | ".join(f"context {context}" for context in CONTEXTS) + " |"
-    yield "|---|---|" + "---|" * len(CONTEXTS)
-    yield from rates
-    yield "\n### Until all prompts have their first token: ms, modelled\n"
-    yield "| precision | batch | prompt | expected | low | high | roof | every expert on every row | routed is |"
-    yield "|---|---|---|---|---|---|---|---|---|"
-    yield from firsts
-    yield _BESIDE
-    yield from beside
-    yield missed
-    yield from largest
+    lines = [
+        _HEAD,
+        "### A decode step: tokens/s/user, modelled\n",
+        "| precision | batch | " + " | ".join(f"context {context}" for context in CONTEXTS) + " |",
+        "|---|---|" + "---|" * len(CONTEXTS),
+        *rates,
+        "\n\\* so much KV cache has no room beside the weights: what it would be.",
+        "\n### Until all prompts have their first token: ms, modelled\n",
+        "| precision | batch | prompt | expected | low | high | roof | every expert on every row | routed is |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *firsts,
+        _BESIDE,
+        *beside,
+        missed,
+        *largest,
+    ]
+    return "\n".join(lines), picture
 
 
 _HEAD = """## Modelled
@@ -97,6 +100,8 @@ Wormhole chips, ring), by the laws of [cost_model.md](cost_model.md) from record
 chips**. Ranges are over gaps, launches and the host alone; the same laws miss the published steps of other models by 17
 % and their first tokens by 43 % (rms), these mostly as too fast. Matmuls of a prefill have one rate in the model, so
 bfp4 changes nothing there. `make cost` prints it, with every operation of a step and of a prefill.
+
+![Modelled: the largest operations against their roofs, and what each step is made of](performance-modelled.svg)
 """
 _BESIDE = """
 ### Beside Tenstorrent's own Mixtral, modelled
@@ -112,8 +117,9 @@ brackets) on the host. Prompts: 32 of 128 and one of 16384 tokens, launched by t
 def _rates(name: str, study: Study, users: int) -> str:
     cells = []
     for context in CONTEXTS:
-        rate = study.decoding(users, context).predicted.tokens_s_user
-        cells.append(f"{rate.expected:.1f} ({rate.low:.1f} to {rate.high:.1f})")
+        found = study.decoding(users, context)
+        rate = found.predicted.tokens_s_user
+        cells.append(f"{rate.expected:.1f} ({rate.low:.1f} to {rate.high:.1f}){'' if found.fits else ' *'}")
     return f"| {name} | {users} | {' | '.join(cells)} |"
 
 
@@ -180,8 +186,9 @@ def _largest(study: Study) -> Iterator[str]:
 
 def pages() -> dict[Path, str]:
     """What both files must be."""
-    found = {}
-    for file, part in ((COST_MODEL, residual_part()), (PERFORMANCE, modelled_part())):
+    modelled, picture = modelled_part()
+    found = {PICTURE: picture}
+    for file, part in ((COST_MODEL, residual_part()), (PERFORMANCE, modelled)):
         title = part.splitlines()[0]
         kept = file.read_text(encoding="utf-8").partition(f"\n{title}\n")[0].rstrip("\n")
         found[file] = f"{kept}\n\n{part.rstrip()}\n"

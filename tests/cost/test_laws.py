@@ -110,7 +110,7 @@ def test_limits_and_sums() -> None:
 def test_specs() -> None:
     weight = spec_of("[1, 1, 4096, 14336] BFLOAT8_B TILE DRAM/WIDTH_SHARDED[4096, 1216]@{0-0..11-0}/ROW_MAJOR")
     assert weight is not None
-    assert (weight.bytes, weight.n_cores, weight.l1) == (128 * 38 * 12 * 1088, 12, 0)
+    assert (weight.bytes, weight.shard, weight.l1) == (128 * 38 * 12 * 1088, (4096, 1216), 0)
     sharded = "L1/HEIGHT_SHARDED[32, 128]@{0-0..7-3}/ROW_MAJOR"
     padded = spec_of(f"[1, 32, 4, 128] pad[1, 32, 32, 128] BFLOAT16 TILE {sharded}")
     assert padded is not None

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 import ttnn_cpu
-from models.mixtral8x7b.config import MIXTRAL_8X7B
+from models.mixtral8x7b.config import MIXTRAL_8X7B, MoeConfig, Routing
 from models.mixtral8x7b.cost import prediction
 from models.mixtral8x7b.cost.chip import BANKS, tiled_bytes
 from models.mixtral8x7b.cost.operation import Step
@@ -107,6 +107,7 @@ def test_ranges_and_the_roof(programs: Programs) -> None:
         assert predicted.roof_ms < predicted.ms.low < predicted.ms.expected < predicted.ms.high
         between = sum(ms for _, ms in causes(predicted, most=1000))
         assert between == pytest.approx(predicted.ms.expected - predicted.roof_ms)
+    assert [study.decoding(users, 32768).fits for users in (18, 19)] == [True, False]
     rate = study.decoding(32, 4096).predicted.tokens_s_user
     assert rate.low < rate.expected < rate.high
     assert study.decoding(32, 8192).predicted.ms.expected > 1e3 / rate.expected
@@ -116,7 +117,8 @@ def test_ranges_and_the_roof(programs: Programs) -> None:
 
 
 def test_every_kind_of_model_has_laws_for_all_its_calls() -> None:
-    for config, n_chips, precision in ((TINY, 1, "accuracy"), (TINY, 4, "bfp4"), (MIXTRAL_8X22B, 8, "mixed")):
+    odd = replace(TINY, moe=MoeConfig(4, 3, Routing.NONE), vocab_size=57000)
+    for config, n_chips, precision in ((odd, 1, "accuracy"), (TINY, 4, "bfp4"), (MIXTRAL_8X22B, 8, "mixed")):
         with recorder(config, precision, n_chips, context=4096, fabric="line") as found:
             load = found.load()
             step = prediction.decode(found.decode(), load, 3, 100)

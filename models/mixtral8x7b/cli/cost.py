@@ -74,7 +74,9 @@ def cost(
         if operations:
             single = first[len(lengths) - 1]
             for line, predicted in ((decoding[-1].line(), decoding[-1].predicted), (single.line(), single.predicted)):
-                print(f"\n{line}\n{operation_table(predicted.steps[-1])}\n{far_from_roof(predicted)}\n")
+                steps = predicted.steps
+                of = f" (the last of {len(steps)} passes)" if len(steps) > 1 else ""
+                print(f"\n{line}{of}\n{operation_table(steps[-1])}\n{far_from_roof(predicted)}\n")
         if plot is not None and name == names[0]:
             from models.mixtral8x7b.cli.cost_picture import drawn
             from models.mixtral8x7b.durable import write_text_durably
@@ -83,5 +85,5 @@ def cost(
             print(f"mixtral: drawn in {plot}", file=sys.stderr)
 
 
-MOST_TOGETHER = 1 << 17  # tokens of 32 prompts that are looked at
+MOST_TOGETHER = 1 << 19  # tokens of 32 prompts that are looked at
 _NAMES = [*PRECISIONS, "all"]

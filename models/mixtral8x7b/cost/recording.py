@@ -17,10 +17,11 @@ from models.mixtral8x7b.config import MixtralConfig
 from models.mixtral8x7b.cost.calls import FULLEST, Load, RecordedCall, costs_of
 from models.mixtral8x7b.cost.operation import Step
 from models.mixtral8x7b.packing import LARGEST_PASS, Pass, attended_rows
-from models.mixtral8x7b.paging import Prompt, blocks_for
+from models.mixtral8x7b.paging import KV_BLOCK, Prompt, blocks_for
 from models.mixtral8x7b.sampling import GREEDY
 from models.mixtral8x7b.tt import prefill as prefill_program
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS
+from models.mixtral8x7b.tt.memory_plan import plan
 from models.mixtral8x7b.tt.mesh import open_mesh
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import preset
@@ -50,7 +51,7 @@ class Programs:
 
     def __init__(self, one: Mixtral, two: Mixtral, n_layers: int, fabric: str) -> None:
         self._models, self._n_layers, self._fabric = (one, two), n_layers, fabric
-        self.config = one.config
+        self.config = replace(one.config, n_layers=n_layers)
         self._passes: dict[tuple[int, tuple[int, ...], bool], Program] = {}  # by what shapes a pass's calls
 
     def load(self) -> Load:
@@ -58,6 +59,11 @@ class Programs:
         moe, n_chips = self.config.moe, self._models[0].mesh.n_devices
         share = min(1.0, FULLEST * moe.num_experts_per_tok / moe.num_experts)
         return Load(n_chips, self._fabric, share=share)
+
+    def kv_tokens(self, precision: str, context: int) -> int:
+        """For how many there is room on a chip, beside all layers."""
+        n_chips, n_blocks = self._models[0].mesh.n_devices, LARGEST_PASS // KV_BLOCK
+        return plan(self.config, preset(precision), n_chips, n_blocks, context).kv_tokens
 
     def decode(self) -> Program:
         return self._recorded(lambda model: model.step())

@@ -8,9 +8,8 @@ from models.mixtral8x7b.cost.chip import BANKS, CORES, PAGE_GB_S, TILE_BYTES, VA
 
 _SPEC = re.compile(
     r"\[(?P<shape>[\d, ]*)\](?: pad\[(?P<padded>[\d, ]*)\])? (?P<dtype>\w+) (?P<layout>\w+) (?P<place>HOST|DRAM|L1)"
-    r"(?:/(?P<memory>\w+)(?:\[(?P<shard>[\d, ]+)\]@(?P<cores>\{[^}]*\}))?)?"
+    r"(?:/(?P<memory>\w+)(?:\[(?P<shard>[\d, ]+)\]@)?)?"
 )
-_RANGE = re.compile(r"(\d+)-(\d+)\.\.(\d+)-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,6 @@ class Spec:
     is_tiled: bool
     place: str  # HOST, DRAM or L1
     shard: tuple[int, int] | None
-    n_cores: int  # that hold shards; 0 where there are none
 
     @property
     def rows(self) -> int:
@@ -78,7 +76,6 @@ def spec_of(text: str) -> Spec | None:
         return None
     logical = _numbers(found["shape"])
     shard = _numbers(found["shard"]) if found["shard"] else None
-    ranges = [tuple(map(int, numbers)) for numbers in _RANGE.findall(found["cores"] or "")]
     return Spec(
         shape=_numbers(found["padded"]) if found["padded"] else logical,
         logical=logical,
@@ -86,7 +83,6 @@ def spec_of(text: str) -> Spec | None:
         is_tiled=found["layout"] == "TILE",
         place=found["place"],
         shard=(shard[0], shard[1]) if shard else None,
-        n_cores=sum((x1 - x0 + 1) * (y1 - y0 + 1) for x0, y0, x1, y1 in ranges),
     )
 
 

@@ -19,19 +19,23 @@ ERRORS = (
 )
 
 
+TOO_MANY = "; so much KV cache has no room on the chips"
+
+
 @dataclass(frozen=True)
 class Decoding:
     precision: str
     users: int
     context: int
     predicted: Prediction
+    fits: bool  # so much KV cache beside the weights
 
     def line(self) -> str:
         rate, ms = self.predicted.tokens_s_user, self.predicted.ms
         return (
             f"modelled  {self.precision:<11}  batch {self.users:>2}  context {self.context:>5}  "
             f"{rate.expected:6.1f} tokens/s/user ({rate.low:.1f} to {rate.high:.1f})  "
-            f"{ms.expected:6.1f} ms, roof {self.predicted.roof_ms:.1f} ms"
+            f"{ms.expected:6.1f} ms, roof {self.predicted.roof_ms:.1f} ms{'' if self.fits else TOO_MANY}"
         )
 
 
@@ -65,7 +69,8 @@ class Study:
     def decoding(self, users: int, context: int) -> Decoding:
         self._decode = self._decode or self._programs.decode()
         predicted = prediction.decode(self._decode, self._load, users, context)
-        return Decoding(self._precision, users, context, predicted)
+        room = self._programs.kv_tokens(self._precision, context)
+        return Decoding(self._precision, users, context, predicted, users * context <= room)
 
     def first_tokens(self, users: int, length: int) -> FirstTokens:
         def passes(routed: bool) -> list[PrefillPass]:
@@ -154,6 +159,8 @@ def operation_table(step: Step, most: int = 1000) -> str:
         f"{step.us:9.1f}  {100:5.1f}  {step.operations:5}  {'':8}  {step.roof:8.0f}  {'':5}  {step.flops / 1e9:9.2f}  "
         f"{step.dram / 1e6:8.1f}  {step.l1 / 1e6:7.1f}  {step.link / 1e6:7.2f}  all, without gaps and host; roof of all"
     )
+    bound = sorted(step.by_limit().items(), key=lambda item: -item[1])
+    lines.append("bound by " + ", ".join(f"{limit} {100 * us / step.us:.0f} %" for limit, us in bound))
     return "\n".join(lines)
 
 
