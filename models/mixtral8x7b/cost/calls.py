@@ -5,17 +5,19 @@ What no record says is in `Load`: how long the users' contexts are, which prompt
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from models.mixtral8x7b.cost import elementwise, matmul, sdpa
+from models.mixtral8x7b.cost.chip import PAGE_GB_S, TILE_BYTES, VALUE_BYTES
 from models.mixtral8x7b.cost.collectives import collective
 from models.mixtral8x7b.cost.operation import Cost
 from models.mixtral8x7b.cost.specs import Spec, spec_of
 from models.mixtral8x7b.mistake import Mistake
 
 FULLEST = 1.2  # assumed: rows of the chip with most rows of a routed pass, to the mean
+MOST_STEP_ROWS = 64  # that a decode step looks up: 32 of ids, twice as many of rotations
 
 
 class CostError(Mistake):
@@ -182,16 +184,14 @@ def _norm(call: _Call, load: Load) -> Iterator[Cost]:
 def _embedding(call: _Call, load: Load) -> Iterator[Cost]:
     """Rows of a table; a cast after it where the result has another dtype."""
     table, out = call.inputs[1], call.out
-    read = out.rows * out.columns * 2.0
-    if out.rows <= 64:
+    read = float(out.rows * out.columns * VALUE_BYTES[table.dtype])
+    if out.rows <= MOST_STEP_ROWS:
         yield elementwise.constant("embedding", elementwise.EMBEDDING_US, read + out.dram, out.l1)
         return
-    gathered = read / 1e3 / 254.0
-    wide = out.tiles * 2048.0
-    us = gathered + (out.dram_us if out.dtype == table.dtype else wide / 1e3 / 254.0)
-    yield elementwise.through_dram("embedding", out.tiles, us, read + (wide if out.dtype != table.dtype else out.dram))
+    rate, made = 1e3 * PAGE_GB_S[table.dtype], float(out.tiles * TILE_BYTES[table.dtype])
+    yield elementwise.through_dram("embedding", out.tiles, (read + made) / rate, read + made)
     if out.dtype != table.dtype:
-        yield elementwise.through_dram("cast", out.tiles, wide / 1e3 / 254.0 + out.dram_us, wide + out.dram)
+        yield elementwise.through_dram("cast", out.tiles, made / rate + out.dram_us, made + out.dram)
 
 
 def _reshape(call: _Call, load: Load) -> Iterator[Cost]:
@@ -226,8 +226,7 @@ def _scatter(call: _Call, load: Load) -> Iterator[Cost]:
 def _tile_by_tile(call: _Call, passes: int = 1) -> Iterator[Cost]:
     widest = max((*call.inputs, *call.outputs), key=lambda spec: spec.tiles)
     if widest.place == "L1":
-        cost = elementwise.in_l1(call.name, widest.tiles_per_core, passes, call.l1)
-        yield Cost(cost.name, cost.fixed, cost.parts, dram=call.moved, l1=call.l1)
+        yield replace(elementwise.in_l1(call.name, widest.tiles_per_core, passes, call.l1), dram=call.moved)
     else:
         yield elementwise.through_dram(call.name, widest.tiles, call.dram_us, call.moved, passes)
 
@@ -279,9 +278,3 @@ _LAWS: dict[str, _Law] = {
     "manual_seed": _of(elementwise.PLUS_ONE_US),
     "plus_one": _of(elementwise.PLUS_ONE_US),
 }
-
-
-def all_costs(calls: Sequence[RecordedCall], load: Load) -> Iterator[Cost]:
-    """Of every call, in order. Raises CostError."""
-    for call in calls:
-        yield from costs_of(call, load)

@@ -71,7 +71,7 @@ _SHORT = {"BFLOAT16": "bf16", "BFLOAT8_B": "bfp8", "BFLOAT4_B": "bfp4", "FLOAT32
 
 def spec_of(text: str) -> Spec | None:
     """None for a text that is no tensor."""
-    found = _SPEC.fullmatch(text) or _SPEC.match(text)
+    found = _SPEC.match(text)
     if found is None:
         return None
     logical = _numbers(found["shape"])

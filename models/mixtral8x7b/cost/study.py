@@ -17,8 +17,6 @@ ERRORS = (
     "ranges are over gaps, launches and the host alone; of published models the same laws miss steps by "
     f"{STEPS_RMS:.0%} and first tokens by {FIRST_TOKENS_RMS:.0%} (rms): docs/cost_model.md"
 )
-
-
 TOO_MANY = "; so much KV cache has no room on the chips"
 
 
@@ -90,7 +88,7 @@ def studies(
 
 
 def expected(config: MixtralConfig, precision: str, n_chips: int, users: int, context: int) -> str:
-    """Two lines for people: a decode step of `users` at this context, and the first token of a prompt as long."""
+    """For people: a decode step of `users` at this context, the first token of a prompt as long, how sure that is."""
     with recorder(config, precision, n_chips, context) as programs:
         load = programs.load()
         step = prediction.decode(programs.decode(), load, users, context)
