@@ -56,7 +56,8 @@ def residual_part() -> str:
 
 _NOTE = """Made by `.venv/bin/python -m tests.cost.page`; `tests/cost/test_page.py` compares it. Modelled time to
 published time, less 1: positive where the model is slower. Every check row is here, as it came out. What it shows:
-steps of whole models within a sixth, with no number fitted on any; first tokens not. On N300 and T3000 the model's
+steps of whole models come within a sixth (rms; the worst is off by half), with no number fitted on any; first tokens do
+not. On N300 and T3000 the model's
 prefill is nearly always faster than the published one, so what it says of prefill is a lower bound more than an
 estimate; on a Galaxy's 32 chips, whose links it does not know, it is slower. The worst operation is attention of a
 short decode step, where the fixed part was fitted on long contexts."""
