@@ -14,7 +14,7 @@ from tests.cli.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "checkpoints" / "mixtral-tiny"
-COMMANDS = ["plan", "download", "repack", "warm-up", "generate", "chat", "serve", "bench"]
+COMMANDS = ["plan", "download", "repack", "warm-up", "generate", "chat", "serve", "bench", "cost"]
 
 
 def test_the_help_of_all_commands_imports_no_torch() -> None:
@@ -49,6 +49,10 @@ WRONG_USE = {
     ("repack", "a"): "expected path_to_checkpoint_dir and repacked_output_dir",
     ("repack", "a", "b", "--verify"): "--verify takes the repacked directory alone",
     ("download", "a/b"): "missing argument 'DIR'",
+    ("cost", "--batch", "33"): "--batch is 33; expected at most 32, the rows of a step",
+    ("cost", "--context", "no"): "--context is 'no'; expected whole numbers of at least 1",
+    ("cost", "--precision", "best"): "--precision is 'best'; expected one of performance, accuracy, mixed, bfp4, all",
+    ("cost", "--plot", "a.png"): "--plot is a.png; expected a name that ends with .svg",
     ("serve", "--host", "0.0.0.0"): "--host is 0.0.0.0, where others can reach it, and there is no key",
     ("serve", "--host", "::"): "--host is ::, where others can reach it, and there is no key",
     ("serve", "--api-key", "a", "--api-key-file", "b"): "--api-key and --api-key-file are both given",
@@ -72,6 +76,9 @@ MISTAKES = {
     ("plan", TINY, "--chips", 3): "--users and --context must be at least 1, --chips 1, 2, 4 or 8",
     ("plan", TINY, "--precision", "best"): "precision is 'best'; expected one of performance, accuracy",
     ("plan", TINY, "--context", 99999): "a context of 99999 tokens is too long",
+    ("cost", "--chips", 3): "--chips is 3; expected 1, 2, 4 or 8",
+    ("cost", "--context", 99999): "a context of 99999 tokens is too long",
+    ("cost", "--fabric", "star"): "star",
     ("repack", "nowhere", "out"): "nowhere is not a directory",
     ("repack", "--verify", TINY): "mixtral-tiny is not a repacked checkpoint",
     ("download", "a/b/c", "out"): "'a/b/c' cannot be a repository; expected owner/name",
@@ -95,6 +102,8 @@ def test_a_checkpoint_on_its_way_to_the_chips(mixtral: Run, tmp_path: Path) -> N
     planned = mixtral("plan", TINY, "--users", 2, "--context", 128)
     assert planned.code == 0
     assert "KV cache of 256 tokens" in planned.out
+    assert planned.out.count("modelled, not measured: ") == 2
+    assert "tokens/s/user" in planned.out
     repacked = mixtral("repack", TINY, "out")
     assert (repacked.code, repacked.err) == (0, "")
     assert RepackedCheckpoint(tmp_path / "out").flavour == "base"

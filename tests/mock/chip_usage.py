@@ -41,7 +41,7 @@ def usages(ttnn: ModuleType, mesh: Any) -> list[Usage]:
 def _usages(ttnn: ModuleType, mesh: Any, preset: str) -> Iterator[Usage]:
     one_layer, two_layers = (programs(mesh, preset, layers) for layers in (1, 2))
     for name, run in two_layers.items():
-        first, both = (_device_operations(_captured(ttnn, each)) for each in (one_layer[name], run))
+        first, both = (_device_operations(captured(ttnn, each)) for each in (one_layer[name], run))
         yield Usage(preset, name, both, both - first, l1_peak(ttnn, run))
 
 
@@ -59,7 +59,7 @@ def _prefill(model: Any, length: int) -> None:
 
 
 def l1_peak(ttnn: ModuleType, run: Callable[[], None]) -> L1:
-    peak = ttnn.graph.extract_resource_usage_per_core(_captured(ttnn, run, dispatched=False))
+    peak = ttnn.graph.extract_resource_usage_per_core(captured(ttnn, run, dispatched=False))
     return L1(max(peak.peak_cb, peak.peak_dataflow_buffer), peak.peak_l1, peak.peak_total)
 
 
@@ -68,7 +68,7 @@ def _device_operations(nodes: list[dict[str, Any]]) -> int:
     return sum(name.endswith("DeviceOperation") or name == "SDPAOperation" for name in names)
 
 
-def _captured(ttnn: ModuleType, run: Callable[[], None], dispatched: bool = True) -> list[dict[str, Any]]:
+def captured(ttnn: ModuleType, run: Callable[[], None], dispatched: bool = True) -> list[dict[str, Any]]:
     """Kernels' reservations are in the graph only if nothing is dispatched, operations' names either way."""
     modes = ttnn.graph.RunMode
     ttnn.graph.begin_graph_capture(modes.NORMAL if dispatched else modes.NO_DISPATCH)

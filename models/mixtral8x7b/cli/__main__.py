@@ -8,6 +8,7 @@ def main() -> None:
     from models.mixtral8x7b.cli.app import run
     from models.mixtral8x7b.cli.bench import bench
     from models.mixtral8x7b.cli.chat import chat
+    from models.mixtral8x7b.cli.cost import cost
     from models.mixtral8x7b.cli.download import download
     from models.mixtral8x7b.cli.generate import generate
     from models.mixtral8x7b.cli.plan import plan
@@ -15,7 +16,7 @@ def main() -> None:
     from models.mixtral8x7b.cli.serve import serve
     from models.mixtral8x7b.cli.warm_up import warm_up
 
-    run("mixtral", plan, download, repack, warm_up, generate, chat, serve, bench)
+    run("mixtral", plan, download, repack, warm_up, generate, chat, serve, bench, cost)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typer import Option
 
 from models.mixtral8x7b.cli.app import UsageMistake
 from models.mixtral8x7b.cli.model_options import ModelOptions
-from models.mixtral8x7b.cli.options import CacheOnly, Checkpoint, Chips, Fabric, Precision, Target
+from models.mixtral8x7b.cli.options import CacheOnly, Checkpoint, Chips, Fabric, Precision, Target, whole_numbers
 from models.mixtral8x7b.target import T3000_CHIPS, chosen_target, use_target
 
 
@@ -36,9 +36,9 @@ def bench(
     """
     shapes = [
         (users, n_in, n_out)
-        for n_in in _numbers("--input", inputs)
-        for n_out in _numbers("--output", outputs)
-        for users in _numbers("--batch", batch)
+        for n_in in whole_numbers("--input", inputs)
+        for n_out in whole_numbers("--output", outputs)
+        for users in whole_numbers("--batch", batch)
     ]
     if picture is not None and picture.suffix != ".svg":
         raise UsageMistake(f"--picture is {picture}; expected a name that ends with .svg")
@@ -71,10 +71,3 @@ def bench(
 
         write_text_durably(picture, drawn(model.title, rows))
         print(f"mixtral: drawn in {picture}", file=sys.stderr)
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UsageMistake(f"{option} is {text!r}; expected whole numbers of at least 1 with commas between them")
-    return [int(part) for part in parts]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
+from models.mixtral8x7b.cli.app import UsageMistake
 from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.target import TARGETS
 
@@ -74,3 +75,11 @@ def settings_with(checkpoint: Path | None) -> Settings:
     """What the environment says, but for the checkpoint where one is given. Raises SettingsError."""
     settings = Settings.from_environment()
     return settings if checkpoint is None else settings.with_checkpoint(checkpoint)
+
+
+def whole_numbers(option: str, text: str) -> list[int]:
+    """ "1, 32" as [1, 32]. Raises UsageMistake, which names the option."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise UsageMistake(f"{option} is {text!r}; expected whole numbers of at least 1 with commas between them")
+    return [int(part) for part in parts]

@@ -21,11 +21,11 @@ def drawn(title: str, rows: Sequence[Measured]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
         'font-size="13">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        _text(10, 22, title, 'font-weight="bold"'),
+        text(10, 22, title, 'font-weight="bold"'),
     ]
     for number, row in enumerate(rows):
         label = f"{row.users} x {row.input_tokens} in, {row.output_tokens} out"
-        parts.append(_text(10, TOP + LINE * number + BAR, label))
+        parts.append(text(10, TOP + LINE * number + BAR, label))
     for number, (name, value_of) in enumerate(PANELS):
         parts += _panel(LABELS + number * (PANEL + GAP), name, [value_of(row) for row in rows])
     return "\n".join([*parts, "</svg>", ""])
@@ -33,15 +33,15 @@ def drawn(title: str, rows: Sequence[Measured]) -> str:
 
 def _panel(x: int, name: str, values: Sequence[float | None]) -> list[str]:
     largest = max((value for value in values if value is not None), default=0.0)
-    parts = [_text(x, TOP - 12, name)]
+    parts = [text(x, TOP - 12, name)]
     for number, value in enumerate(values):
         y = TOP + LINE * number
         length = PANEL * value / largest if value and largest else 0.0
         shown = "-" if value is None else f"{value:,.1f}"
         parts.append(f'<rect x="{x}" y="{y + 2}" width="{length:.1f}" height="{BAR}" fill="#4a7ebb"/>')
-        parts.append(_text(round(x + length) + 6, y + BAR, shown))
+        parts.append(text(round(x + length) + 6, y + BAR, shown))
     return parts
 
 
-def _text(x: int, y: int, text: str, style: str = "") -> str:
-    return f'<text x="{x}" y="{y}" {style}>{escape(text)}</text>'
+def text(x: int, y: int, words: str, style: str = "") -> str:
+    return f'<text x="{x}" y="{y}" {style}>{escape(words)}</text>'

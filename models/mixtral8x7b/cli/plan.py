@@ -19,7 +19,7 @@ def plan(
     precision: Precision = "performance",
     chips: Chips = T3000_CHIPS,
 ) -> None:
-    """Print what will stand in each chip's DRAM.
+    """Print what will stand in each chip's DRAM, and the speed that the cost model expects.
 
     Before anything is loaded. Exit code 1, with the shortage and what would fit, if it does not fit.
     """
@@ -27,6 +27,7 @@ def plan(
     from models.mixtral8x7b.checkpoint.source import config_of
     from models.mixtral8x7b.config import ConfigError
     from models.mixtral8x7b.paging import blocks_for
+    from models.mixtral8x7b.tt.layouts import DECODE_ROWS
     from models.mixtral8x7b.tt.memory_plan import plan as planned_for
     from models.mixtral8x7b.tt.mesh import MESH_SIZES, check_split
     from models.mixtral8x7b.tt.precision import preset
@@ -42,3 +43,6 @@ def plan(
     planned = planned_for(config, preset(precision), chips, n_blocks, context)
     print(planned.table(n_blocks))
     planned.check(n_blocks)
+    from models.mixtral8x7b.cost.study import expected
+
+    print(expected(config, precision, chips, min(users, DECODE_ROWS), context))
