@@ -39,7 +39,12 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture
 def served(tokenizer: Tokenizer) -> Iterator[Served]:
-    model = TextModel(tokenizer)
+    with serving(TextModel(tokenizer), tokenizer) as served:
+        yield served
+
+
+@contextmanager
+def serving(model: TextModel, tokenizer: Tokenizer) -> Iterator[Served]:
     with Engine(model, Options(most_waiting=MOST_WAITING)) as engine:
         service = Service(engine, tokenizer, model.max_context)
         yield Served(model, service, create_app(service))
