@@ -111,6 +111,22 @@ def test_experts_are_the_references(trace: bool, warm: bool) -> None:
     assert {token.experts for token in found[2]} == {None}
 
 
+def test_one_that_needs_no_pass_comes_while_the_plain_step_is_recorded() -> None:
+    """The other step is then built, and must not be while a recording lives that was not warmed up for it."""
+    ids = prompt(5, 5)
+    with exact_mesh(1) as mesh:
+        of = Answers(EngineModel(build(mesh, n_blocks=8, notes_experts=True), trace=True, warm=False))
+        plain = of.arrive(Request(prompt(33, 33), 12))[1]
+        for _ in range(4):
+            assert of.loop.turn()
+        asking = of.arrive(Request(ids, 3, prefill=0, experts=True))[1]
+        of.run()
+    tokens = read(asking)
+    right = routed((*ids, *(token.id for token in tokens)))[:, len(ids) - 1 : -1].transpose(0, 1).tolist()
+    assert [token.experts for token in tokens] == right
+    assert len(read(plain)) == 12
+
+
 def test_whoever_asks_changes_no_bit_and_who_does_not_costs_no_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """With rounding: log-probabilities of drawn tokens are compared, and a sampled neighbour's ids."""
     n_read, read_all = [0], ExpertChoices.read

@@ -11,7 +11,7 @@ from tests.server.conftest import Served, Steps, listening, serving
 from tests.server.stub import TextModel
 from tests.server.test_page_in_a_browser import expect_said, expect_state, opened, send
 
-SIZES = ExpertSizes(layers=5, experts=8, per_token=2)
+SIZES = ExpertSizes(layers=32, experts=8, per_token=2)
 SAID, LONG = "Bonjour, 日本 and 😀!", "one two three four five"
 
 
