@@ -107,6 +107,18 @@ def test_shares_of_the_conversation(page: Page, served: Served) -> None:
     assert lit(page) == [[]] * SIZES.layers
 
 
+def test_who_closes_the_field_does_not_ask(page: Page) -> None:
+    page.get_by_text("Which experts answer").click()
+    with page.expect_request("**/v1/chat/completions") as asked:
+        send(page, "Hi")
+    assert "experts" not in asked.value.post_data_json
+    expect_said(page, "Hi", SAID)
+    page.get_by_text("Which experts answer").click()
+    with page.expect_request("**/v1/chat/completions") as asked:
+        page.get_by_role("button", name="Retry").click()
+    assert asked.value.post_data_json["experts"] is True
+
+
 def test_a_server_that_tells_none(context: BrowserContext, tokenizer: Tokenizer) -> None:
     with serving(TextModel(tokenizer), tokenizer) as plain, listening(plain.app) as address:
         plain.model.says = {"Hi": SAID}

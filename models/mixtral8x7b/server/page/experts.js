@@ -20,9 +20,9 @@ export function setSizes(told) {
   showShares();
 }
 
-// Fields of a request.
+// Fields of a request: who has closed the field does not ask.
 export function asked() {
-  return sizes === null ? {} : { experts: true };
+  return sizes !== null && byId("experts").open ? { experts: true } : {};
 }
 
 export function come(tokens) {
