@@ -10,7 +10,7 @@ import os
 import platform
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from math import ceil, log
@@ -21,7 +21,7 @@ from typing import Any
 from models.mixtral8x7b.engine.engine import Engine
 from models.mixtral8x7b.engine.job import Job
 from models.mixtral8x7b.engine.loop import Loop
-from models.mixtral8x7b.engine.model import ROWS, Row, TakeLogits
+from models.mixtral8x7b.engine.model import ROWS, Choices, ExpertSizes, Row, TakeLogits
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stats import Stats
 from models.mixtral8x7b.engine.stream import Finish, Stream
@@ -47,6 +47,7 @@ class NoModel:
     """Draws token 0 always, and moves a clock by what its calls would take."""
 
     max_context, vocab_size, largest_pass = 32768, 32000, 16384
+    experts: ExpertSizes | None = None
 
     def __init__(self, n_blocks: int = 9000) -> None:
         self.n_blocks, self.now = n_blocks, 0.0
@@ -66,6 +67,9 @@ class NoModel:
 
     def read_logits(self) -> Any:
         raise NotImplementedError("no row here is drawn on the host")
+
+    def read_experts(self, rows: Collection[int]) -> dict[int, Choices]:
+        raise NotImplementedError("no step here notes experts")
 
     def write_tokens(self, tokens: Mapping[int, int]) -> None:
         raise NotImplementedError("no row here is drawn on the host")

@@ -1,6 +1,6 @@
 """A model behind the real engine that says given texts, and no text of its own."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ from models.mixtral8x7b.checkpoint.tiny import CHECKPOINTS
 from models.mixtral8x7b.cli.model_options import ModelOptions
 from models.mixtral8x7b.cli.served import Served
 from models.mixtral8x7b.engine.engine import Engine, Options
-from models.mixtral8x7b.engine.model import ROWS, Row, TakeLogits
+from models.mixtral8x7b.engine.model import ROWS, Choices, ExpertSizes, Row, TakeLogits
 from models.mixtral8x7b.packing import Pass
 from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.tokenizer import Tokenizer
@@ -20,6 +20,7 @@ class Says:
     """Answer number `seed` of a list to whatever is asked, then EOS for ever. Notes every prompt."""
 
     largest_pass = 1024
+    experts: ExpertSizes | None = None
 
     def __init__(self, answers: Sequence[Sequence[int]], tokenizer: Tokenizer, max_context: int, n_blocks: int) -> None:
         self.max_context, self.n_blocks, self.vocab_size = max_context, n_blocks, tokenizer.vocab_size
@@ -47,6 +48,9 @@ class Says:
 
     def read_logits(self) -> Any:
         raise AssertionError("nobody draws on the host")
+
+    def read_experts(self, rows: Collection[int]) -> Mapping[int, Choices]:
+        raise AssertionError("nobody asks for experts")
 
     def write_tokens(self, tokens: Mapping[int, int]) -> None:
         raise AssertionError("nobody draws on the host")
@@ -82,10 +86,12 @@ class Stub:
         self.answers = [self.tokenizer.encode(text, bos=False) for text in texts]
 
     @contextmanager
-    def serving(self, lengths: Sequence[int], how: Options | None = None) -> Iterator[Served]:
+    def serving(
+        self, lengths: Sequence[int], how: Options | None = None, notes_experts: bool = False
+    ) -> Iterator[Served]:
         model = Says(self.answers, self.tokenizer, self.max_context, sum(map(blocks_for, lengths)))
         model.before_step = self.before_step
         self.models.append(model)
-        self.how = how
+        self.how, self.notes_experts = how, notes_experts
         with Engine(model, how or Options()) as engine:
             yield Served(engine, self.tokenizer, self.max_context, weight_bytes=None)

@@ -51,7 +51,7 @@ def test_with_nothing_set(mixtral: Run, asked: type[FakeServer], stub: "Stub") -
     assert service.max_context == stub.options.context == 4096
     assert asked.asked["drain_s"] == 30
     assert stub.models[0].n_blocks == 32 * 4096 // 64
-    assert stub.how == Options()
+    assert (stub.how, stub.notes_experts) == (Options(), False)
 
 
 def test_options(mixtral: Run, asked: type[FakeServer], tmp_path: Path, stub: "Stub") -> None:
@@ -71,12 +71,13 @@ def test_options(mixtral: Run, asked: type[FakeServer], tmp_path: Path, stub: "S
     }
     options |= {"context": 256, "model-config": config, "cors": "http://a"}
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    done = mixtral("serve", *words, "--no-prefix-cache")
+    done = mixtral("serve", *words, "--no-prefix-cache", "--experts")
     assert done.code == 0
     assert f"mixtral: {config} has keys without a meaning here: minWorkers\n" in done.err
     service = asked.asked["service"]
     assert (service.model_name, service.api_key, service.allowed_origins) == ("m", "sk-1", ("http://a",))
     assert stub.how == Options(most_waiting=5, pass_tokens=512, prefix_cache=False)
+    assert stub.notes_experts
     assert asked.asked["torchserve"].max_new_tokens == 9
     assert (stub.options.checkpoint, stub.options.context) == (Path("there"), 256)
     assert stub.models[0].n_blocks == 8

@@ -42,7 +42,8 @@ class Driver:
         self._got: dict[Job, list[Token | Finish]] = {}
 
     def add(self, request: Request) -> Job:
-        request.check(self.model.vocab_size, self.model.max_context, self.model.n_blocks)
+        model = self.model
+        request.check(model.vocab_size, model.max_context, model.n_blocks, model.experts is not None)
         stream = Recorder()
         job = Job(request, stream, self.now)
         self._got[job] = stream.got
@@ -62,6 +63,9 @@ class Driver:
 
     def drawn(self, job: Job) -> list[Any]:
         return [one.drawn for one in self._got[job] if isinstance(one, Token)]
+
+    def experts(self, job: Job) -> list[Any]:
+        return [one.experts for one in self._got[job] if isinstance(one, Token)]
 
     def finish(self, job: Job) -> Finish:
         """The last that the reader got, and the only one of its kind."""

@@ -5,16 +5,17 @@ that the engine named, of the seed and of the token's index: `answer` says what 
 there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from models.mixtral8x7b.engine.model import ROWS, Row, TakeLogits
+from models.mixtral8x7b.engine.model import ROWS, Choices, ExpertSizes, Row, TakeLogits
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.packing import MOST_PIECES, START_UNIT, Pass, attended_rows, pass_sizes
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
 
 VOCAB = 1000
+EXPERTS = ExpertSizes(3, 8, 2)
 TOLD = 32  # positions of a prompt whose logits are told at a time
 CONTEXT = 32768
 WEIGHTS = np.random.default_rng(0).integers(1, 2**63, CONTEXT, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
@@ -26,6 +27,14 @@ def drawn(context_hash: int, seed: int, index: int) -> int:
 
 def context_hash(ids: np.ndarray) -> int:
     return int((ids.astype(np.uint64) * WEIGHTS[: len(ids)]).sum(dtype=np.uint64))
+
+
+def chosen(context_hash: int) -> list[list[int]]:
+    """The experts of its last token."""
+    return [
+        [hash((context_hash, layer, rank)) % EXPERTS.experts for rank in range(EXPERTS.per_token)]
+        for layer in range(EXPERTS.layers)
+    ]
 
 
 def answer(request: Request, shift: int = 0) -> list[int]:
@@ -45,6 +54,7 @@ class StubModel:
 
     vocab_size = VOCAB
     max_context = CONTEXT
+    experts: ExpertSizes | None = EXPERTS
 
     def __init__(
         self,
@@ -59,6 +69,8 @@ class StubModel:
         self._told = False  # what the rows do, since the last pass or step
         self._step: list[int] | None = None  # started and not read
         self._logits_of: dict[int, int] = {}
+        self._experts: dict[int, list[list[int]]] = {}
+        self.experts_read: list[list[int]] = []  # by step in which somebody asked, the rows
 
     def set_rows(self, rows: Sequence[Row | None]) -> None:
         assert self._step is None, "a step has not been read"
@@ -98,13 +110,15 @@ class StubModel:
     def step(self) -> None:
         self._before("step", sum(row is not None and row.position is not None for row in self._rows))
         assert self._step is None
-        self._step, self._told, self._logits_of = [-1] * ROWS, False, {}
+        self._step, self._told, self._logits_of, self._experts = [-1] * ROWS, False, {}, {}
         for number, row in enumerate(self._rows):
             if row is None or row.position is None:
                 continue
             assert len(row.blocks) >= blocks_for(row.position + 1), "the position has no block"
             self._write(row.blocks, row.position, [row.token])
             token = self._draw(row, row.blocks, row.position + 1)
+            if row.reads_experts:
+                self._experts[number] = chosen(self._context_hash(row.blocks, row.position + 1))
             self._rows[number] = row._replace(token=token, position=row.position + 1, next_index=row.next_index + 1)
             self._step[number] = self._logits_of[number] = token
 
@@ -119,6 +133,10 @@ class StubModel:
         for row, token in self._logits_of.items():
             logits[row, token] = 1
         return logits
+
+    def read_experts(self, rows: Collection[int]) -> Mapping[int, Choices]:
+        self.experts_read.append(list(rows))
+        return {row: self._experts[row] for row in rows}
 
     def write_tokens(self, tokens: Mapping[int, int]) -> None:
         assert self._step is None
@@ -142,5 +160,7 @@ class StubModel:
         self._kv[own] = content.reshape(-1, KV_BLOCK)
 
     def _draw(self, row: Row, blocks: Sequence[int], n_tokens: int) -> int:
-        context = self._kv[np.array(blocks[: blocks_for(n_tokens)])].reshape(-1)[:n_tokens]
-        return drawn(context_hash(context), row.sampling.seed, row.next_index)
+        return drawn(self._context_hash(blocks, n_tokens), row.sampling.seed, row.next_index)
+
+    def _context_hash(self, blocks: Sequence[int], n_tokens: int) -> int:
+        return context_hash(self._kv[np.array(blocks[: blocks_for(n_tokens)])].reshape(-1)[:n_tokens])

@@ -28,8 +28,9 @@ CONFIG = sliceable_config()
 CONTEXT = 512
 
 
-def build(mesh: Mesh, n_blocks: int = 64, context: int = CONTEXT) -> Mixtral:
-    return Mixtral(weights_of(reference(CONFIG), mesh), mesh, PERFORMANCE, n_blocks, context)
+def build(mesh: Mesh, n_blocks: int = 64, context: int = CONTEXT, notes_experts: bool = False) -> Mixtral:
+    weights = weights_of(reference(CONFIG), mesh)
+    return Mixtral(weights, mesh, PERFORMANCE, n_blocks, context, notes_experts=notes_experts)
 
 
 def prompt(length: int, seed: int) -> list[int]:

@@ -56,6 +56,13 @@ def test_more_than_the_model_has(request_: Request, sentence: str) -> None:
         request_.check(vocab_size=100, max_context=500, n_blocks=5)
 
 
+def test_experts_of_a_model_that_notes_none() -> None:
+    request = Request([1], 5, experts=True)
+    with pytest.raises(RequestError, match="^experts are asked for, which this model does not note; ask without them$"):
+        request.check(vocab_size=100, max_context=500, n_blocks=5)
+    request.check(vocab_size=100, max_context=500, n_blocks=5, notes_experts=True)
+
+
 def test_what_fits_exactly_is_taken() -> None:
     Request([0, 99], 498, stop_ids={0, 99}).check(vocab_size=100, max_context=500, n_blocks=8)
     Request([1] * 257, 64).check(vocab_size=100, max_context=500, n_blocks=5)  # the last token is not fed

@@ -34,7 +34,8 @@ class Usage:
 
 
 def usages(ttnn: ModuleType, mesh: Any) -> list[Usage]:
-    """Of one decode step and of a prefill of each length in both presets, 2 layers; 32 take no more L1."""
+    """Of one decode step, of one that notes the experts, and of a prefill of each length, in both presets, 2 layers; 32
+    take no more L1."""
     return [usage for preset in PRESETS for usage in _usages(ttnn, mesh, preset)]
 
 
@@ -48,10 +49,11 @@ def _usages(ttnn: ModuleType, mesh: Any, preset: str) -> Iterator[Usage]:
 def programs(mesh: Any, preset: str, n_layers: int) -> dict[str, Callable[[], None]]:
     """Of one model of full size, to be run in any order."""
     section = Section(replace(MIXTRAL_8X7B, n_layers=n_layers), preset, 1, 32768, ())
-    model = build(section, mesh)
+    model = build(section, mesh, notes_experts=True)
     set_rows(model, section, ROWS)
     prefills = {f"prefill of {length} tokens": partial(_prefill, model, length) for length in LENGTHS}
-    return {f"decode step of {ROWS} rows": model.step, **prefills}
+    noting = partial(model.step, model.choices)
+    return {f"decode step of {ROWS} rows": model.step, "the same, noting the experts": noting, **prefills}
 
 
 def _prefill(model: Any, length: int) -> None:

@@ -44,10 +44,11 @@ def test_every_operation_of_its_own_kind_has_a_worked_example(records: Records) 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_a_chip_is_asked_for(records: Records, preset: str) -> None:
-    decode, *prefills = usages = [usage for usage in records.usages if usage.preset == preset]
+    decode, noting, *prefills = usages = [usage for usage in records.usages if usage.preset == preset]
     assert [usage.program.split()[2] for usage in prefills] == [str(length) for length in LENGTHS]
     assert decode.per_layer == 26, "the shortest list that was found; see models/mixtral8x7b/tt/"
     assert decode.device_operations == 2 * decode.per_layer + 22, "the rest: embedding, rotary tables, head, sampling"
+    assert (noting.per_layer, noting.device_operations) == (27, decode.device_operations + 2), "a copy for each layer"
     assert all(0 < usage.l1.tensors < usage.l1.total < L1_BYTES_PER_CORE for usage in usages)
     assert max(usage.l1.total for usage in prefills) < 1.01 * min(usage.l1.total for usage in prefills), (
         "it hardly grows"

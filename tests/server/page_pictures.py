@@ -1,6 +1,7 @@
-"""docs/page-wide.png and docs/page-narrow.png: the chat page of a server that runs, after two questions.
+"""docs/page-wide.png and docs/page-narrow.png: the chat page of a server that runs, after two questions, the pointer at
+a token of the answer.
 
-./mixtral serve
+./mixtral serve --experts
 .venv/bin/python -m tests.server.page_pictures http://127.0.0.1:8080
 """
 
@@ -17,6 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 WIDE, NARROW = (1000, 720), (390, 760)
 SLOW_MS = 180_000  # of an answer, on a machine that is busy
 QUESTIONS = ("Tell me a story about a cat.", "What is the capital of Italy?")
+LOOKED_AT = "capital"
 
 
 @program("page_pictures")
@@ -33,6 +35,7 @@ def take(browser: Browser, address: str, name: str, size: tuple[int, int], schem
     context.set_default_timeout(SLOW_MS)
     page = context.new_page()
     page.goto(address)
+    page.locator("#field").wait_for()
     page.get_by_text("Settings").click()
     page.get_by_label("Temperature").fill("0")
     if not with_settings:
@@ -41,7 +44,8 @@ def take(browser: Browser, address: str, name: str, size: tuple[int, int], schem
         page.get_by_label("Message").fill(question)
         page.get_by_label("Message").press("Enter")
         page.locator(f"#log[aria-busy=false] article:nth-of-type({2 * n_answers})").wait_for()
-    page.screenshot(path=DOCS / name)
+    page.locator(".token", has_text=LOOKED_AT).last.hover()
+    page.screenshot(path=DOCS / name, animations="disabled")
     context.close()
 
 

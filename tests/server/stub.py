@@ -1,12 +1,12 @@
 """A model behind the real engine that holds texts for likely, and says given ones where it is asked for them."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
 
-from models.mixtral8x7b.engine.model import ROWS, Row, TakeLogits
+from models.mixtral8x7b.engine.model import ROWS, Choices, ExpertSizes, Row, TakeLogits
 from models.mixtral8x7b.packing import Pass
 from models.mixtral8x7b.sampling import probabilities
 from models.mixtral8x7b.tokenizer import Tokenizer
@@ -20,7 +20,14 @@ class TextModel:
 
     largest_pass = 1024
 
-    def __init__(self, tokenizer: Tokenizer, max_context: int = 512, n_blocks: int = 256) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        max_context: int = 512,
+        n_blocks: int = 256,
+        experts: ExpertSizes | None = None,
+    ) -> None:
+        self.experts = experts
         self.max_context, self.n_blocks, self.vocab_size = max_context, n_blocks, tokenizer.vocab_size
         self.says: dict[str, str | list[int]] = {}  # text, or ids
         self.gate, self.reached = threading.Event(), threading.Event()
@@ -76,6 +83,9 @@ class TextModel:
     def read_logits(self) -> torch.Tensor:
         return self._logits
 
+    def read_experts(self, rows: Collection[int]) -> dict[int, Choices]:
+        return {row: self.chosen(self._ids[row]) for row in rows}
+
     def write_tokens(self, tokens: Mapping[int, int]) -> None:
         for number, token in tokens.items():
             self._fed[number] = token
@@ -90,6 +100,12 @@ class TextModel:
                 said = [*answer, self._tokenizer.eos_id]
                 logits[said[min(len(ids) - n_prompt, len(said) - 1)]] += SURE
         return logits
+
+    def chosen(self, ids: Sequence[int]) -> list[list[int]]:
+        """The experts of the last of the ids."""
+        assert self.experts is not None
+        layers, experts, per_token = self.experts
+        return [[(sum(ids) + layer + 3 * rank) % experts for rank in range(per_token)] for layer in range(layers)]
 
     def _draw(self, number: int, row: Row) -> int:
         logits = self.logits(self._ids[number], len(self._ids[number]) - row.next_index)

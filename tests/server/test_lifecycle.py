@@ -120,10 +120,10 @@ def test_an_address_that_is_taken_is_known_at_once() -> None:
 
 @pytest.fixture(scope="module")
 def tiny_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen, str]]:
-    """`mixtral serve` with nothing set, as people start it."""
+    """`mixtral serve`, as people start it."""
     log = tmp_path_factory.mktemp("serve") / "log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MIXTRAL_")}
-    command = [sys.executable, "-m", "models.mixtral8x7b.cli", "serve", "--port", "0", "--target", "cpu"]
+    command = [sys.executable, "-m", "models.mixtral8x7b.cli", "serve", "--port", "0", "--target", "cpu", "--experts"]
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=file, stdout=file)
     while "serving on" not in log.read_text():
@@ -143,9 +143,16 @@ def test_the_tiny_checkpoint_answers_and_sigterm_ends_it(tiny_server: tuple[subp
         messages = [{"role": "user", "content": "What is the capital of France?"}]
         chat = client.chat.completions.create(model="mixtral", messages=messages, temperature=0)
         assert "Paris" in (chat.choices[0].message.content or "")
-        stream = client.chat.completions.create(model="mixtral", messages=messages, temperature=0, stream=True)
-        text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+        chunks = list(
+            client.chat.completions.create(
+                model="mixtral", messages=messages, temperature=0, stream=True, extra_body={"experts": True}
+            )
+        )
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
         assert text == chat.choices[0].message.content
+        first, *told = [one["layers"] for chunk in chunks for one in (chunk.choices[0].model_extra or {})["experts"]]
+        assert (first, len(told)) == (None, chat.usage.completion_tokens - 1)
+        assert {len(chosen) for layers in told for chosen in layers} == {2}
         scored = client.completions.create(
             model="mixtral", prompt="The capital of France", max_tokens=1, logprobs=1, echo=True, temperature=0
         ).choices[0]

@@ -1,70 +1,22 @@
 """The chat page as its users meet it, before a model that says what it is told."""
 
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from models.mixtral8x7b.server.app import create_app
-from tests.server.browser import NoBrowserError, chromium
-from tests.server.conftest import Served, listening
+from tests.server.conftest import PATIENCE_MS, Served, Steps, listening
 
 HELLO, LONG = "Hello there, friend.", "one two three four five six seven eight"
 MARKUP = "<b>bold</b><img src=x onerror=alert(1)>&amp;"
-PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        with chromium() as browser:
-            yield browser
-    except NoBrowserError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One user's, whose console stays free of errors: a policy that is broken is one."""
-    context, errors = browser.new_context(), []
-    context.set_default_timeout(PATIENCE_MS)
-    context.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    context.on("weberror", lambda error: errors.append(str(error.error)))
-    yield context
-    context.close()
-    assert [error for error in errors if "Failed to load resource" not in error] == []
 
 
 @pytest.fixture
 def page(context: BrowserContext, served: Served, address: str) -> Page:
     served.model.says = {"Hi": HELLO, "Count": LONG, "Mark": MARKUP}
     return opened(context, address)
-
-
-class Steps:
-    """Of a model that takes one only when it is let."""
-
-    def __init__(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._allowed, step = threading.Semaphore(0), served.model.step
-
-        def wait() -> None:
-            assert self._allowed.acquire(timeout=60)
-            step()
-
-        monkeypatch.setattr(served.model, "step", wait)
-
-    def let(self, n: int) -> None:
-        self._allowed.release(n)
-
-
-@pytest.fixture
-def steps(served: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
-    steps = Steps(served, monkeypatch)
-    yield steps
-    steps.let(10_000)
 
 
 def opened(context: BrowserContext, address: str) -> Page:

@@ -42,6 +42,9 @@ def serve(
         Option(metavar="N", help="Most prompt tokens at a time while answers wait for them: 256, 512, .. 16384."),
     ] = 2048,
     prefix_cache: Annotated[bool, Option(help="Keep what prompts have in common.")] = True,
+    experts: Annotated[
+        bool, Option("--experts", help="Requests may ask which experts each token went to, as the page then does.")
+    ] = False,
     cors: Annotated[
         list[str] | None,
         Option(metavar="ORIGIN", help="Pages that may ask, * for all; may be given several times.", show_default=False),
@@ -98,7 +101,7 @@ def serve(
         address = f"http://{f'[{host}]' if ':' in host else host}:{taken.getsockname()[1]}"
         model = Prepared(options)
         print(f"mixtral: {model.title} ({model.note})", file=sys.stderr, flush=True)
-        with model.serving([model.max_context] * users, how) as served:
+        with model.serving([model.max_context] * users, how, notes_experts=experts) as served:
             service = Service(
                 served.engine, served.tokenizer, served.max_context, model_name, key, allowed_origins=tuple(cors or ())
             )

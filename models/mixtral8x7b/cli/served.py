@@ -60,13 +60,21 @@ class Prepared:
         self.note = NUMBERS_OF[self._target] + (f". {TINY_NOTE}" if settings.checkpoint is None else "")
 
     @contextmanager
-    def serving(self, lengths: Sequence[int], how: Options | None = None) -> Iterator[Served]:
+    def serving(
+        self, lengths: Sequence[int], how: Options | None = None, notes_experts: bool = False
+    ) -> Iterator[Served]:
         """Loads it, for requests of these lengths in tokens, prompt and answer: side by side as far as the chips'
-        memory goes, beyond that in turns."""
+        memory goes, beyond that in turns. notes_experts: a request may ask for its experts."""
         options, n_tokens = self._options, self.tokenizer.vocab_size
         blocks = [blocks_for(length) for length in lengths]
         planned = plan(
-            self._checkpoint.config, self._precision, options.chips, sum(blocks), self.max_context, n_tokens=n_tokens
+            self._checkpoint.config,
+            self._precision,
+            options.chips,
+            sum(blocks),
+            self.max_context,
+            n_tokens=n_tokens,
+            notes_experts=notes_experts,
         )
         n_blocks = max(max(blocks), min(sum(blocks), planned.max_blocks))
         with open_mesh(options.chips, chosen_fabric(options.fabric)) as mesh:
@@ -79,6 +87,7 @@ class Prepared:
                 self.max_context,
                 n_tokens,
                 options.cache_only,
+                notes_experts,
             )
             on_chips = builds_programs(self._target)
             to_engine = EngineModel(model, can_trace(self._target), warm=on_chips, at_once=not on_chips)

@@ -17,7 +17,7 @@ from types import TracebackType
 from models.mixtral8x7b.arguments import RequestError
 from models.mixtral8x7b.engine.job import Job
 from models.mixtral8x7b.engine.loop import Loop
-from models.mixtral8x7b.engine.model import Model
+from models.mixtral8x7b.engine.model import ExpertSizes, Model
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stats import Stats
 from models.mixtral8x7b.engine.stream import CANCELLED, ERROR, EngineError, Stream
@@ -74,10 +74,16 @@ class Engine:
     def most_waiting(self) -> int:
         return self._options.most_waiting
 
+    @property
+    def experts(self) -> ExpertSizes | None:
+        """None: no request may ask for them."""
+        return self._model.experts
+
     def submit(self, request: Request, on_put: Callable[[], None] = lambda: None) -> Stream:
         """Raises RequestError for what can never be served, BusyError where too many wait, EngineError where the engine
         has failed or is closed. `on_put` is the stream's."""
-        request.check(self._model.vocab_size, self._model.max_context, self._model.n_blocks)
+        model = self._model
+        request.check(model.vocab_size, model.max_context, model.n_blocks, model.experts is not None)
         stream = Stream(lambda: self._cancel(job), on_put)
         job = Job(request, stream, time.monotonic())
         with self._condition:

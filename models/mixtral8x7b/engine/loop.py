@@ -9,13 +9,13 @@ slower, handing them to the readers and keeping the caches' books, is done while
 
 import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 from models.mixtral8x7b.engine.job import Job
-from models.mixtral8x7b.engine.model import ROWS, Model, Row, TakeLogits
+from models.mixtral8x7b.engine.model import ROWS, Choices, Model, Row, TakeLogits
 from models.mixtral8x7b.engine.places import Places
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.scheduler import Move, Prefilling, by_turn, next_move
@@ -131,7 +131,7 @@ class Loop:
             self._places.keep(job, piece.start)
         for job in ending:
             job.prompt, job.decodes = None, True
-            self._go_on(job, tokens, logits)
+            self._go_on(job, tokens, logits, {})
         self._places.changed, self._replaced = True, {}
         self._places.look_again()  # who waited for what this pass has computed may come
         taken_s = max(self._clock() - start, SOME_TIME)
@@ -156,10 +156,10 @@ class Loop:
             self._model.step()
             self.deliver()
             tokens = self._model.read_tokens()
-            logits = self._logits(jobs)
+            logits, experts = self._logits(jobs), self._experts(jobs)
         for job in jobs:
             job.done += 1
-            self._go_on(job, tokens, logits)
+            self._go_on(job, tokens, logits, experts)
         taken_s = self._clock() - start
         self._owed_s = max(0.0, self._owed_s - taken_s)
         self._steps_since_pass += 1
@@ -185,18 +185,23 @@ class Loop:
         """Read only if one of them draws on the host."""
         return self._model.read_logits() if any(job.request.host_row for job in jobs) else None
 
-    def _go_on(self, job: Job, tokens: Sequence[int], logits: Any) -> None:
+    def _experts(self, jobs: Sequence[Job]) -> Mapping[int, Choices]:
+        """By row, of those that ask; nothing is read where none does."""
+        rows = [job.row for job in jobs if job.request.experts and job.row is not None]
+        return self._model.read_experts(rows) if rows else {}
+
+    def _go_on(self, job: Job, tokens: Sequence[int], logits: Any, experts: Mapping[int, Choices]) -> None:
         """What was drawn in its row counts, unless the token to be fed next is its prompt's."""
         if job.done < len(job.ids):
             self._places.changed = True
         else:
-            self._take(job, tokens, logits)
+            self._take(job, tokens, logits, experts)
 
-    def _take(self, job: Job, tokens: Sequence[int], logits: Any) -> None:
+    def _take(self, job: Job, tokens: Sequence[int], logits: Any, experts: Mapping[int, Choices]) -> None:
         """Its next token, of those that were drawn in all rows or out of its logits; and its end, if that is it."""
         assert job.row is not None
         request, drawn = job.request, None
-        token = tokens[job.row]
+        token, chosen = tokens[job.row], experts.get(job.row)
         if request.host_row is not None:
             try:
                 drawn = request.host_row.next_token(logits[job.row], job.ids[len(request.ids) :])
@@ -209,7 +214,7 @@ class Loop:
         self._stats.new_tokens += 1
         if job.first_token is None:
             job.first_token = self._clock()
-        self._undelivered.append((job.stream, Token(token, drawn)))
+        self._undelivered.append((job.stream, Token(token, drawn, chosen)))
         if token in request.stop_ids:
             self._end(job, STOP)
         elif job.n_new == request.max_new_tokens:
@@ -265,4 +270,5 @@ def _tell(request: Request, start: int, logits: Any) -> None:
 def _described(job: Job) -> Row:
     request = job.request
     token, position = (job.ids[job.done], job.done) if job.decodes else (0, None)
-    return Row(request.sampling, job.n_new, token, position, job.blocks, request.host_row is not None)
+    reads_experts = request.experts and job.decodes
+    return Row(request.sampling, job.n_new, token, position, job.blocks, request.host_row is not None, reads_experts)

@@ -1,6 +1,6 @@
 """What the engine needs of a model: a prefill pass, a decode step, and what each of its rows does. Imports no ttnn."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from models.mixtral8x7b.packing import Pass
@@ -12,6 +12,17 @@ ROWS = 32  # of a decode step: requests that are served at a time
 # engine's thread, which it must neither hold up nor raise in
 TakeLogits = Callable[[int, Any], None]
 
+# of one token: of each layer the experts that it was sent to, the one of the largest share first
+Choices = Sequence[Sequence[int]]
+
+
+class ExpertSizes(NamedTuple):
+    """Of a model whose steps can note the experts that they send tokens to."""
+
+    layers: int
+    experts: int  # of each layer
+    per_token: int  # of them, that one token is sent to
+
 
 class Row(NamedTuple):
     """What a row does from now on.
@@ -19,7 +30,8 @@ class Row(NamedTuple):
     The token drawn in it next has the number `next_index` in its answer, from 0 on: random numbers are a function of
     (sampling.seed, next_index), and of nothing else. `position` is that of `token`, which the next step feeds; None:
     the row does not decode, its prompt is being prefilled. `blocks` is the engine's own list: read it during the call
-    only. `reads_logits` announces that the engine draws this row's tokens itself.
+    only. `reads_logits` announces that the engine draws this row's tokens itself, `reads_experts` that it wants to know
+    which experts they are sent to.
     """
 
     sampling: SamplingParams
@@ -28,6 +40,7 @@ class Row(NamedTuple):
     position: int | None
     blocks: Sequence[int]
     reads_logits: bool
+    reads_experts: bool
 
 
 class Model(Protocol):
@@ -37,6 +50,7 @@ class Model(Protocol):
     max_context: int  # positions of one request
     vocab_size: int
     largest_pass: int  # rows of a prefill pass at most, a size of packing.pass_sizes
+    experts: ExpertSizes | None  # None: its steps note none, and no row reads_experts
 
     def set_rows(self, rows: Sequence[Row | None]) -> None:
         """What all ROWS rows do from now on; None is unused. A step advances token, position and next_index by itself.
@@ -55,6 +69,9 @@ class Model(Protocol):
 
     def read_logits(self) -> Any:
         """Logits of the last pass or step, float32 [ROWS, vocab_size]; only asked for where a row reads_logits."""
+
+    def read_experts(self, rows: Collection[int]) -> Mapping[int, Choices]:
+        """By row, where the last step sent the token that it fed; only asked of rows that read them."""
 
     def write_tokens(self, tokens: Mapping[int, int]) -> None:
         """By row, the ids that the next step feeds in place of those that the last one drew."""

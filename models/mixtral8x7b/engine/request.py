@@ -20,6 +20,9 @@ class Request:
     the tokens in place of the chips. Passes compute the first `prefill` tokens of the prompt (None: all); the rest is
     fed to decode, one in a step. Raises RequestError for what is of another kind.
 
+    With `experts` each token comes with those that the step which drew it sent its row to; one that a pass drew, as the
+    first is, with none.
+
     take_prompt_logits is called with those of all the prompt's positions that passes compute, some at a time; once more
     where the request was preempted. As all of them must be computed, the prefix cache is not read.
     """
@@ -33,6 +36,7 @@ class Request:
     host_row: HostRow | None = None
     prefill: int | None = None
     take_prompt_logits: TakeLogits | None = None
+    experts: bool = False
 
     def __post_init__(self) -> None:
         stops = self.stop_ids
@@ -61,8 +65,10 @@ class Request:
         """Of the KV cache: the last token of the answer is not fed."""
         return len(self.ids) + self.max_new_tokens - 1
 
-    def check(self, vocab_size: int, max_context: int, n_blocks: int) -> None:
+    def check(self, vocab_size: int, max_context: int, n_blocks: int, notes_experts: bool = False) -> None:
         """Raises RequestError for what a model of these numbers can never serve."""
+        if self.experts and not notes_experts:
+            raise RequestError("experts are asked for, which this model does not note; ask without them")
         n_ids, n_new = len(self.ids), self.max_new_tokens
         for name, ids in (("the prompt", self.ids), ("stop_ids", self.stop_ids)):
             if ids and not 0 <= min(ids) <= max(ids) < vocab_size:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
-from models.mixtral8x7b.engine.model import Drawn
+from models.mixtral8x7b.engine.model import Choices, Drawn
 from models.mixtral8x7b.mistake import Mistake
 
 STOP, LENGTH, CANCELLED, DEADLINE, ERROR = "stop", "length", "cancelled", "deadline", "error"
@@ -19,10 +19,12 @@ class EngineError(Mistake):
 
 
 class Token(NamedTuple):
-    """`drawn` is what the request's host row said of it, if it has one."""
+    """`drawn` is what the request's host row said of it, if it has one. `experts`, where the request asks for them, are
+    those that the step which drew it sent its row to; None where a pass drew it."""
 
     id: int
     drawn: Drawn | None = None
+    experts: Choices | None = None
 
 
 class Finish(NamedTuple):

@@ -10,13 +10,14 @@ from models.mixtral8x7b.server.service import Service
 
 
 def about_routes(service: Service) -> APIRouter:
-    router = APIRouter()
+    router, experts = APIRouter(), service.engine.experts
     model = {
         "id": service.model_name,
         "object": "model",
         "created": service.created,
         "owned_by": "mixtral8x7b-ttnn",
         "max_model_len": service.max_context,
+        "experts": experts._asdict() if experts else None,
     }
 
     @router.get("/v1/models")

@@ -180,7 +180,7 @@ class _Running:
             text += self._answer.push(token.id)
             drawn = token.drawn
             logprob, top = (drawn.logprob, drawn.top) if drawn is not None else (None, None)  # type: ignore[attr-defined]
-            self._tokens.append(Told(token.id, logprob, top, self._offset()))
+            self._tokens.append(Told(token.id, logprob, top, self._offset(), is_new=True, experts=token.experts))
             if self._answer.stopped is not None:
                 self._stream.cancel()
         now = time.monotonic()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from models.mixtral8x7b.host_rows.params import MOST_LOGPROBS
 from models.mixtral8x7b.server.answers import Ending, collected, parts_of
 from models.mixtral8x7b.server.errors import ApiError
+from models.mixtral8x7b.server.experts import experts_field
 from models.mixtral8x7b.server.fields import Fields
 from models.mixtral8x7b.server.grammar import Matcher
 from models.mixtral8x7b.server.live import event_stream, one_answer
@@ -210,6 +211,7 @@ class _Chat:
         return {
             "index": index,
             **said,
+            **experts_field(self._fields, self._service.tokenizer, tokens),
             "logprobs": self._logprobs.of_chat(tokens) if self._fields.logprobs and tokens else None,
             "finish_reason": "tool_calls" if calls and reason == "stop" else reason,
             "stop_reason": ending.stop_reason if ending else None,

@@ -14,6 +14,7 @@ from models.mixtral8x7b.engine.model import ROWS
 from models.mixtral8x7b.host_rows.params import MOST_LOGPROBS
 from models.mixtral8x7b.server.answers import Ask, Collected, Ending, collected, parts_of
 from models.mixtral8x7b.server.errors import ApiError
+from models.mixtral8x7b.server.experts import experts_field
 from models.mixtral8x7b.server.fields import Fields
 from models.mixtral8x7b.server.grammar import Matcher
 from models.mixtral8x7b.server.live import event_stream, one_answer
@@ -160,6 +161,7 @@ class _Completion:
         return {
             "index": index,
             "text": text,
+            **experts_field(self._fields, self._service.tokenizer, tokens),
             "logprobs": self._logprobs.of_completion(tokens) if has_logprobs else None,
             "finish_reason": ending.reason if ending else None,
             "stop_reason": ending.stop_reason if ending else None,

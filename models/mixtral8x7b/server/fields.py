@@ -28,7 +28,7 @@ class StreamOptions(BaseModel):
 
 
 class Fields(BaseModel):
-    """OpenAI's, then vLLM's. docs/serving.md says what each does."""
+    """OpenAI's, then vLLM's; the last is our own. docs/serving.md says what each does."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
@@ -57,6 +57,7 @@ class Fields(BaseModel):
     cache_salt: SomeText | None = None
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
+    experts: bool | None = None
 
     # Fields that would change the answer, which is refused: with the values that ask for nothing.
     NOT_OFFERED: ClassVar[dict[str, tuple[Any, ...]]] = {
@@ -83,6 +84,9 @@ class Fields(BaseModel):
                 service.tell_once(f"the field {name[:60]!r} of a request has no meaning here and is ignored")
             elif value is not None and value not in neutral:
                 raise ApiError(f"{name} is not offered here; leave it out", param=name, code="unsupported_parameter")
+        if self.experts and service.engine.experts is None:
+            message = "experts are asked for, which this server does not note; start it with --experts, or leave it out"
+            raise ApiError(message, param="experts", code="unsupported_parameter")
         if self.stream_options is not None and not self.stream:
             raise ApiError(
                 "stream_options is given without stream; set stream, or leave it out", param="stream_options"

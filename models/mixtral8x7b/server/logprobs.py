@@ -51,13 +51,18 @@ class Logprobs:
         return {"token": self._name(i), "logprob": _finite(logprob), "bytes": list(self._tokenizer.token_bytes(i))}
 
     def _name(self, i: int) -> str:
-        if self._as_ids:
-            return f"token_id:{i}"
-        content = self._tokenizer.token_bytes(i)
-        try:
-            return content.decode()
-        except UnicodeDecodeError:
-            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in content)
+        return token_name(self._tokenizer, i, self._as_ids)
+
+
+def token_name(tokenizer: Tokenizer, i: int, as_id: bool) -> str:
+    """token_id:N where that is asked for; else its text, or bytes:\\x.. where that is no whole character."""
+    if as_id:
+        return f"token_id:{i}"
+    content = tokenizer.token_bytes(i)
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in content)
 
 
 def _finite(value: float | None) -> float | None:

@@ -73,6 +73,9 @@ class ResponseFields(Fields):
         super().check(service)
         if self.n_choices > 1:
             raise ApiError(f"n is {self.n_choices}; a response has one text: leave it out", param="n")
+        if self.experts:
+            message = "experts are not told in a response; leave it out, or ask /v1/chat/completions"
+            raise ApiError(message, param="experts", code="unsupported_parameter")
         for name in self.include or ():
             if name != LOGPROBS:
                 raise ApiError(f"include names {name[:60]!r}; the only one here is {LOGPROBS}", param="include")

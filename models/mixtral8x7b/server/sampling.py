@@ -56,6 +56,7 @@ def ask_of(
         salt=fields.cache_salt or "",
         host_row=host_row,
         take_prompt_logits=echo.take_logits if echo else None,
+        experts=bool(fields.experts),
     )
     return Ask(
         index,

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from models.mixtral8x7b.engine.model import Choices
 from models.mixtral8x7b.host_rows import Scored, score
 from models.mixtral8x7b.tokenizer import Tokenizer
 
@@ -13,6 +14,8 @@ class Told(NamedTuple):
     logprob: float | None  # None: not known, or not asked for
     top: list[tuple[int, float]] | None
     offset: int  # characters of the text before it
+    is_new: bool  # False: of the prompt
+    experts: Choices | None = None  # None: not known, or not asked for
 
 
 class Echo:
@@ -34,7 +37,8 @@ class Echo:
         found = []
         for place, (token, offset) in enumerate(zip(self._ids, answer.offsets, strict=True)):
             scored = self._scored.get(place)
-            found.append(Told(token, scored and scored.logprob, scored and scored.top, min(offset, len(self.text))))
+            logprob, top = (scored.logprob, scored.top) if scored is not None else (None, None)
+            found.append(Told(token, logprob, top, min(offset, len(self.text)), is_new=False))
         return found
 
     def _take(self, start: int, logits: Any) -> None:

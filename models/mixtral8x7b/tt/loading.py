@@ -25,11 +25,12 @@ def load(
     max_context: int,
     n_tokens: int | None = None,
     cache_only: bool = False,
+    notes_experts: bool = False,
 ) -> Mixtral:
     """The model, loaded from its weight cache; what that misses is converted first, unless `cache_only` refuses it."""
     with progress_bar("loading the weights") as on_progress:
         weights = CheckpointWeights(checkpoint, mesh, cache, cache_only, on_progress, bytes_per_number(precision))
-        return Mixtral(weights, mesh, precision, n_blocks, max_context, n_tokens=n_tokens)
+        return Mixtral(weights, mesh, precision, n_blocks, max_context, n_tokens=n_tokens, notes_experts=notes_experts)
 
 
 def fill_cache(settings: Settings, flavour: str | None, precision: Precision, mesh: Mesh, cache_only: bool) -> str:

@@ -1,6 +1,7 @@
 // The course of a conversation: send, stream, stop, retry.
 
 import { chunksOf, theModel } from "./api.js";
+import { asked, come, recount, setSizes } from "./experts.js";
 import { askForKey, onKey, theKey } from "./key.js";
 import { setBusy, Shown } from "./log.js";
 import { areValid, sampling, systemPrompt } from "./settings.js";
@@ -14,15 +15,16 @@ const CUT = "cut off: no more tokens were allowed";
 const byId = (id) => document.getElementById(id);
 const field = byId("message");
 
-// {role, content, note}; note: why an answer is not whole.
+// {role, content, note, tokens}; note: why an answer is not whole; tokens: of an answer, where experts are told.
 let messages = load("messages", []);
 let shown = messages.map((message) => new Shown(message));
+recount(messages);
 let answering = null; // an AbortController while an answer comes
 
 async function answer() {
   const controller = (answering = new AbortController());
-  const fields = { messages: toSend(), ...sampling() };
-  const message = { role: "assistant", content: "", note: BROKEN }; // so it is kept by a reload in its midst
+  const fields = { messages: toSend(), ...sampling(), ...asked() };
+  const message = { role: "assistant", content: "", note: BROKEN, tokens: [] }; // so it is kept by a reload in its midst
   const view = new Shown({ ...message, note: "" });
   messages.push(message);
   shown.push(view);
@@ -34,7 +36,10 @@ async function answer() {
       const [choice] = chunk.choices;
       const piece = choice.delta.content ?? "";
       message.content += piece;
-      view.add(piece);
+      const tokens = choice.experts ?? [];
+      message.tokens.push(...tokens);
+      view.add(piece, tokens);
+      come(tokens);
       if (choice.finish_reason) message.note = choice.finish_reason === "length" ? CUT : "";
     }
   } catch (error) {
@@ -59,6 +64,7 @@ function toSend() {
 function dropLast() {
   messages.pop();
   shown.pop().remove();
+  recount(messages);
 }
 
 function send() {
@@ -121,7 +127,9 @@ function showControls() {
 }
 
 function keep() {
-  if (!save("messages", messages)) say("", "The browser has no room for more of this chat: a reload would lose it.");
+  const bare = messages.map(({ role, content, note }) => ({ role, content, note }));
+  if (save("messages", messages) || save("messages", bare)) return;
+  say("", "The browser has no room for more of this chat: a reload would lose it.");
 }
 
 // Learns the model's name.
@@ -129,6 +137,7 @@ async function greet() {
   try {
     const model = await theModel(theKey());
     byId("model").textContent = document.title = model.id;
+    setSizes(model.experts);
   } catch (error) {
     say("", told(error));
   }
