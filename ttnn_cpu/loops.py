@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-_ALONE = 1 << 16  # values below which a second thread costs more than it saves
+_SHARE = 1 << 18  # values, some quarter of a millisecond: less is not worth a thread, least of all on a busy machine
 
 Loop = Callable[..., None]
 
@@ -38,8 +38,8 @@ def over_rows(loop: Loop, sources: Sequence[torch.Tensor], out: torch.Tensor, *s
     """`loop(*sources, out, *settings)` over the first dim of all, contiguous and float32, whose words it gets as int32;
     in as many threads as torch uses."""
     words = [tensor.view(torch.int32).numpy() for tensor in (*sources, out)]
-    threads = min(torch.get_num_threads(), 1 + out.numel() // _ALONE)
-    if threads == 1:
+    threads = min(torch.get_num_threads(), out.numel() // _SHARE)
+    if threads <= 1:
         loop(*words, *settings)
         return
     share = -(-len(out) // threads)
