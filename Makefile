@@ -1,7 +1,8 @@
 # make demo: 32 answers from the tiny checkpoint.  make test: everything that CI runs.  make test-full: every demo id, the
 # long tests and every kernel too.  make kernels: compiles every kernel of full-size Mixtral.  make sim, make sim-full: the
-# kernels on simulated chips.  make bench-weights: the weight pipeline at the real layer shapes.  make bench-engine: the
-# engine without a model.  make cost: what the chips would take, modelled.
+# kernels on simulated chips.  make bench: the CPU target beside transformers, by the clock.  make bench-weights: the weight
+# pipeline at the real layer shapes.  make bench-engine: the engine without a model.  make cost: what the chips would
+# take, modelled.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
 PYTHON = .venv/bin/python
 # Tests mean the same everywhere: no checkpoint, cache or target of the user's.
@@ -12,7 +13,7 @@ PYTEST = env $(OF_THE_USER:%=-u %) -u MIXTRAL_SFPI -u MIXTRAL_MOCK_SFPI $(PYTHON
 # models are large.
 TESTS = OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist
 PREFILL_DEMO = demo/demo_with_prefill.py::test_mixtral8x7b_demo
-.PHONY: setup demo test test-full kernels sim sim-full bench-weights bench-engine cost lint
+.PHONY: setup demo test test-full kernels sim sim-full bench bench-weights bench-engine cost lint
 
 setup: ; @sh scripts/setup.sh
 
@@ -43,6 +44,9 @@ sim: setup
 sim-full: sim
 	@if [ -n "$$MIXTRAL_SIMULATOR" ]; then \
 	    $(PYTEST_SIM) --chips 1 tests/sim/full && $(PYTEST_SIM) --chips 8 tests/sim/t3000; fi
+
+bench: setup
+	@$(PYTHON) -m benchmarks.real_time
 
 bench-weights: setup
 	@$(PYTHON) -m virtual_t3000

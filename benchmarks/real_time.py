@@ -43,12 +43,7 @@ STEPS = 5  # a round's figure for decode is the mean of these, after one that do
 
 
 def main() -> None:
-    print(
-        f"{date.today()}, {os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}, torch "
-        f"{torch.__version__}, {torch.get_num_threads()} threads; OMP_NUM_THREADS="
-        f"{os.environ.get('OMP_NUM_THREADS', 'unset')}; medians of {ROUNDS} rounds (slowest to fastest)",
-        flush=True,
-    )
+    print(f"{provenance()}; medians of {ROUNDS} rounds (slowest to fastest)", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         write_synthetic(Path(folder) / "random", Form.CONSOLIDATED, MIDDLE.n_layers, MIDDLE)
         repack(Path(folder) / "random", Path(folder) / "middle")
@@ -60,6 +55,14 @@ def main() -> None:
             print(f"\n## {name}\n", flush=True)
             with contestants(checkpoint) as of_model:
                 compare(of_model)
+
+
+def provenance() -> str:
+    return (
+        f"{date.today()}, {os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}, torch "
+        f"{torch.__version__}, {torch.get_num_threads()} threads, OMP_NUM_THREADS="
+        f"{os.environ.get('OMP_NUM_THREADS', 'unset')}"
+    )
 
 
 @contextmanager
