@@ -18,14 +18,13 @@ from models.mixtral8x7b.tt.decode_state import DecodeState, table_width
 from models.mixtral8x7b.tt.decoder import DecoderBlock
 from models.mixtral8x7b.tt.embedding import Embedding
 from models.mixtral8x7b.tt.expert_choices import ExpertChoices
+from models.mixtral8x7b.tt.head import Head
 from models.mixtral8x7b.tt.kv_cache import KVCache
-from models.mixtral8x7b.tt.layouts import DECODE_ROWS, residual, vocabulary_columns
-from models.mixtral8x7b.tt.lm_head import LMHead
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS, vocabulary_columns
 from models.mixtral8x7b.tt.memory_plan import plan
 from models.mixtral8x7b.tt.mesh import Mesh, check_split
 from models.mixtral8x7b.tt.precision import Precision
-from models.mixtral8x7b.tt.prefill import PrefillInputs, check, row_selection
-from models.mixtral8x7b.tt.rms_norm import RMSNorm
+from models.mixtral8x7b.tt.prefill import PrefillInputs, all_positions, check
 from models.mixtral8x7b.tt.rope import Rope
 from models.mixtral8x7b.tt.sampler import Sampler
 from models.mixtral8x7b.tt.steps import DecodeStep
@@ -75,12 +74,10 @@ class Mixtral:
         self.config, self.mesh, self.precision = config, mesh, precision
         self.max_context, self._max_pass_tokens, self.n_tokens = max_context, max_pass_tokens, n_tokens
         self.largest_pass = planned.pass_tokens  # rows; larger ones the KV cache does not call for
-        self._residual = residual(config.dim)
         self._rope = Rope(config, mesh)
         self._embedding = Embedding(weights, mesh)
         self._layers = [DecoderBlock(weights, mesh, precision, layer) for layer in range(config.n_layers)]
-        self._norm = RMSNorm(weights, precision, "norm")
-        self._lm_head = LMHead(weights, mesh, precision)
+        self._head = Head(weights, mesh, precision)
         self.sampler = Sampler(mesh.n_devices * vocabulary_columns(config.vocab_size, mesh.n_devices), mesh, n_tokens)
         self.cache = KVCache(config, mesh, n_blocks, precision.kv_cache)
         self.state = DecodeState(mesh, max_context)
@@ -113,7 +110,7 @@ class Mixtral:
         for layer in self._layers:
             x_BD = layer.forward_decode(x_BD, self.cache, step)
         rotation.deallocate()
-        return self._head(x_BD)
+        return self._head.forward(x_BD)
 
     # ---------------------------------------------------------------- prefill
 
@@ -139,7 +136,7 @@ class Mixtral:
             more_BD = self._run(another)
             ttnn.add_(last_BD, more_BD)  # rows of prompts that do not end in a pass are 0
             ttnn.deallocate(more_BD)
-        return self._head(last_BD)
+        return self._head.forward(last_BD)
 
     def prefill_pass(
         self,
@@ -152,7 +149,7 @@ class Mixtral:
         take_prompt_logits is called with the logits of every position of the pass that belongs to one of these rows.
         """
         asked = [piece for piece in of.pieces if piece.prompt.row in of_rows]
-        return self._head(self._run(of, asked, take_prompt_logits))
+        return self._head.forward(self._run(of, asked, take_prompt_logits))
 
     def _run(
         self, of: Pass, asked: Sequence[Piece] = (), take_prompt_logits: TakePromptLogits | None = None
@@ -164,7 +161,7 @@ class Mixtral:
             x_TD = layer.forward_prefill(x_TD, self.cache, inputs.layout)
         if take_prompt_logits is not None:
             self._tell_prompt_logits(x_TD, of.size, asked, take_prompt_logits)
-        last_BD = self._rows(x_TD, inputs.select_last)
+        last_BD = self._head.rows(x_TD, inputs.select_last)
         ttnn.deallocate(x_TD)
         inputs.deallocate()
         return last_BD
@@ -172,34 +169,12 @@ class Mixtral:
     def _tell_prompt_logits(self, x_TD: ttnn.Tensor, size: int, asked: Sequence[Piece], take: TakePromptLogits) -> None:
         """The head of all positions, a tile of rows at a time: the programs are those of the last rows."""
         for piece in asked:
-            for start in range(piece.start, piece.end, DECODE_ROWS):
-                first, n_rows = piece.at + start - piece.start, min(DECODE_ROWS, piece.end - start)
-                select = row_selection({row: first + row for row in range(n_rows)}, size, self.mesh)
-                logits = self._head(self._rows(x_TD, select))
+            for start, n_rows, select in all_positions(piece, size, self.mesh):
+                logits = self._head.forward(self._head.rows(x_TD, select))
                 ttnn.deallocate(select)
                 take(piece, start, self.read_logits(logits)[:n_rows])
 
-    def _rows(self, x_TD: ttnn.Tensor, select: ttnn.Tensor) -> ttnn.Tensor:
-        """32 rows of a pass, [1, 1, 32, D] in the decode residual's layout, as `row_selection` says.
-
-        A product with 0s and 1s picks rows by data, not by shape: one program for every length.
-        """
-        rows_BD = ttnn.matmul(
-            select,
-            x_TD,
-            dtype=ttnn.bfloat16,
-            memory_config=ttnn.L1_MEMORY_CONFIG,
-            compute_kernel_config=self.precision.row_selection,
-        )
-        return self.mesh.sum_over_devices(rows_BD, self._residual)
-
     # ---------------------------------------------------------------- both
-
-    def _head(self, x_BD: ttnn.Tensor) -> ttnn.Tensor:
-        """Residual [1, 1, 32, D] in its L1 layout -> logits. Frees x."""
-        normed = self._norm.forward_decode(x_BD)
-        ttnn.deallocate(x_BD)
-        return self._lm_head.forward(normed)
 
     def sample(self, logits: ttnn.Tensor) -> list[int]:
         """One token id of every row, on the host; state.tokens stays as it is. Frees logits."""
@@ -208,7 +183,7 @@ class Mixtral:
 
     def copy_logits(self, logits: ttnn.Tensor) -> torch.Tensor:
         """Logits on the host, float32 [32, vocab_size]."""
-        return self.mesh.read_columns(logits)[0, 0, :, : self.config.vocab_size].float()
+        return self._head.copy_logits(logits)
 
     def read_logits(self, logits: ttnn.Tensor) -> torch.Tensor:
         """Logits on the host, float32 [32, vocab_size]. Frees them on the chips."""

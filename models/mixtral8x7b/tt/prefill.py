@@ -1,6 +1,6 @@
 """The tensors of one prefill pass: which token, position and KV block each of its rows has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import ttnn
@@ -114,6 +114,13 @@ def row_selection(rows: Mapping[int, int], size: int, mesh: Mesh) -> ttnn.Tensor
     for to, row in rows.items():
         chosen_RT[..., to, row] = 1
     return mesh.put(chosen_RT, ttnn.bfloat16, ttnn.TILE_LAYOUT, Placement.SPLIT_COLUMNS)
+
+
+def all_positions(piece: Piece, size: int, mesh: Mesh) -> Iterator[tuple[int, int, ttnn.Tensor]]:
+    """A tile of a piece's positions after the other: the first, how many, and their `row_selection`."""
+    for start in range(piece.start, piece.end, DECODE_ROWS):
+        first, n_rows = piece.at + start - piece.start, min(DECODE_ROWS, piece.end - start)
+        yield start, n_rows, row_selection({row: first + row for row in range(n_rows)}, size, mesh)
 
 
 def continued_table_width(max_context: int) -> int:
