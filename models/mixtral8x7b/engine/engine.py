@@ -126,6 +126,8 @@ class Engine:
             works = True
             while self._take_in(waits=not works):
                 works = self._loop.turn()
+        except Mistake as error:  # it says what to do
+            self._fail(str(error))
         except BaseException as error:  # whatever it is, nobody may be left to wait for ever
             self._fail(f"the model failed, start the program again ({type(error).__name__}: {error})")
         with self._condition:
