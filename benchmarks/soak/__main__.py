@@ -40,11 +40,11 @@ def main() -> None:
         n_files = server.n_files()
         with Memory(server) as memory:
             _load(server.address, ledger, asks, time.monotonic() + 60 * minutes)
-        _wait_till_idle(server, n_files)
         _client(ask_known, server.address, ledger, asks, random.Random(0))
+        metrics, new_files = _left(server, n_files)
         rows = [*rows_of_requests(ledger), *rows_of_times(ledger)]
         rows.append(row_of_memory(memory.samples, int(min(LONGEST_WARM_UP_S, WARM_UP_SHARE * 60 * minutes))))
-        rows += rows_of_the_server(ledger, server.metrics(), server.n_files() - n_files)
+        rows += rows_of_the_server(ledger, metrics, new_files)
         health, _ = server.address.get("/health")
         rows.append(Row("/health", str(health), health != 200))
         code = server.end()
@@ -86,13 +86,16 @@ def _client(client: Client, address: Address, ledger: Ledger, asks: Asks, draw: 
         ledger.fault(client.__name__, f"{type(error).__name__}: {error}")
 
 
-def _wait_till_idle(server: Served, n_files: int) -> None:
+def _left(server: Served, n_files: int) -> tuple[dict[str, float], int]:
+    """Its metrics and the connections that it still has, when it is idle, or has had time to be."""
     until = time.monotonic() + IDLE_WITHIN_S
-    while time.monotonic() < until:
+    while True:
         metrics = server.metrics()
-        if not metrics["num_requests_running"] + metrics["num_requests_waiting"] and server.n_files() <= n_files:
-            return
-        time.sleep(0.2)
+        time.sleep(0.2)  # it may not have seen yet that this one has closed its connection
+        new_files = server.n_files() - n_files
+        is_idle = not metrics["num_requests_running"] + metrics["num_requests_waiting"] + new_files
+        if is_idle or time.monotonic() > until:
+            return metrics, new_files
 
 
 def _print(ledger: Ledger, rows: list[Row], minutes: float) -> None:
