@@ -1,11 +1,10 @@
-"""What slow readers cost the others, and how much memory each holds: a real server over the tiny model, by the clock.
+"""What slow readers cost the others: a real server over the tiny model, by the clock.
 
 .venv/bin/python -m benchmarks.slow_readers      # two minutes on two quiet cores
 
 Eight streams are read as they come, beside eight more: those are read at once, a byte every 100 ms, or not at all.
 """
 
-import json
 import os
 import platform
 import socket
@@ -17,13 +16,14 @@ from datetime import date
 from itertools import pairwise
 from statistics import median, quantiles
 
-from benchmarks.soak.server import Served, served
+from benchmarks.soak.server import served
 from benchmarks.soak.wire import Address, encoded, post
 
-READERS, TIMED_TOKENS, LONG_TOKENS = 8, 120, 1000
+READERS, ROUNDS, TIMED_TOKENS, LONG_TOKENS = 8, 2, 120, 3000
 SMALLEST_BUFFER = 2304  # bytes of the system's, so that what is not read stays with the server
 ASKED = {"prompt": "Once upon a time", "ignore_eos": True, "temperature": 0, "stream": True}
 PATH = "/v1/completions"
+OTHERS = {"read at once": (65536, 0.0), "read a byte every 100 ms": (1, 0.1), "do not read": (0, 0.0)}
 
 
 def main() -> None:
@@ -33,21 +33,14 @@ def main() -> None:
     )
     with served() as server:
         _timed(server.address)  # warms up
-        print(f"| {READERS} streams beside {READERS} that | time per token, ms, p50 | p95 |\n|---|---|---|")
-        for name, n_bytes, every_s in (
-            ("read at once", 65536, 0.0),
-            ("read 1 byte / 100 ms", 1, 0.1),
-            ("stop", 0, 0.0),
-        ):
-            with _beside(server.address, n_bytes, every_s):
-                times = _timed(server.address)
-            print(f"| {name} | {median(times):.1f} | {quantiles(times, n=20)[-1]:.1f} |", flush=True)
-        print(
-            f"\n| {READERS} that stop, {LONG_TOKENS} tokens each | MB more when all is computed | when they are gone |"
-        )
-        print("|---|---|---|")
-        for name, more in (("text", {}), ("20 log-probabilities for each token", {"logprobs": 20})):
-            _print_memory(server, name, {**ASKED, **more, "max_tokens": LONG_TOKENS})
+        times: dict[str, list[float]] = {name: [] for name in OTHERS}
+        for _ in range(ROUNDS):
+            for name, (n_bytes, every_s) in OTHERS.items():
+                with _beside(server.address, n_bytes, every_s):
+                    times[name] += _timed(server.address)
+    print(f"| {READERS} streams beside {READERS} that | time per token, ms, p50 | p95 |\n|---|---|---|")
+    for name, found in times.items():
+        print(f"| {name} | {median(found):.1f} | {quantiles(found, n=20)[-1]:.1f} |")
 
 
 def _timed(address: Address) -> list[float]:
@@ -68,7 +61,7 @@ def _timed(address: Address) -> list[float]:
 
 
 @contextmanager
-def _beside(address: Address, n_bytes: int, every_s: float, fields: dict[str, object] | None = None) -> Iterator[None]:
+def _beside(address: Address, n_bytes: int, every_s: float) -> Iterator[None]:
     """Readers of n_bytes at a time; 0: none are read."""
 
     def read(connection: socket.socket) -> None:
@@ -79,25 +72,10 @@ def _beside(address: Address, n_bytes: int, every_s: float, fields: dict[str, ob
     with ExitStack() as stack:
         for _ in range(READERS):
             connection = stack.enter_context(address.connected(SMALLEST_BUFFER))
-            connection.sendall(post(PATH, json.dumps(fields or ASKED | {"max_tokens": LONG_TOKENS}).encode()))
+            connection.sendall(post(PATH, encoded(ASKED | {"max_tokens": LONG_TOKENS})))
             if n_bytes:
                 threading.Thread(target=read, args=(connection,), daemon=True).start()
         yield
-
-
-def _print_memory(server: Served, name: str, fields: dict[str, object]) -> None:
-    before = server.rss()
-    with _beside(server.address, 0, 0.0, fields):
-        time.sleep(1)
-        _wait_till_idle(server)
-        during = server.rss()
-    time.sleep(2)
-    print(f"| {name} | {(during - before) / 1e6:.1f} | {(server.rss() - before) / 1e6:.1f} |", flush=True)
-
-
-def _wait_till_idle(server: Served) -> None:
-    while server.metrics()["num_requests_running"]:
-        time.sleep(0.2)
 
 
 if __name__ == "__main__":

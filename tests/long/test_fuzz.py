@@ -21,7 +21,7 @@ from models.mixtral8x7b.tt.precision import PERFORMANCE
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from tests.server.fuzz import barrage
 
-CONTEXT, N_BLOCKS, SHOTS = 64, 40, 1000
+CONTEXT, N_BLOCKS, SHOTS = 64, 40, 500
 
 
 @pytest.mark.timeout(1800)

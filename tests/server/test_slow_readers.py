@@ -1,9 +1,11 @@
 """Clients that read slowly or not at all: what the others notice, and what becomes of those."""
 
+import gc
 import json
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -98,6 +100,33 @@ def test_one_that_does_not_read_gives_its_row_back_and_is_closed_in_time(
         with suppress(ConnectionError):
             while connection.recv(65536):
                 pass
+
+
+def test_the_memory_of_one_that_does_not_read(address: str, served: Served) -> None:
+    """Its tokens, and what has been written for it: no more than the answer has, however long it stays."""
+
+    def held(more: dict[str, Any]) -> int:
+        n_ended = served.service.engine.stats().finished.get("length", 0)
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        with asked(address, LONG | more):
+            until(lambda: served.service.engine.stats().finished.get("length", 0) > n_ended)
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+        until(lambda: is_idle(served))
+        return after - before
+
+    tracemalloc.start()
+    try:
+        held({})  # what is made once
+        text, scored = held({"logprobs": None}), held({})
+    finally:
+        tracemalloc.stop()
+    print(
+        f"\n{LONG['max_tokens']} tokens that nobody reads: {text / 1e3:.0f} kB, with 20 of each: {scored / 1e3:.0f} kB"
+    )
+    assert text < 100_000 + 300 * LONG["max_tokens"]
+    assert scored < 100_000 + 4000 * LONG["max_tokens"]
 
 
 def test_one_that_reads_at_last_has_all_of_it(address: str, served: Served) -> None:
