@@ -3,8 +3,8 @@
     make soak               # an hour
     make soak MINUTES=2
 
-`mixtral serve` with nothing set, the tiny instruct checkpoint on the cpu target, and 40 clients: ordinary ones of every
-route, and one in eight that leaves, dawdles or sends what nobody can read. Prints a table, and ends with 1 on a fault.
+`mixtral serve --users 4`, the tiny instruct checkpoint on the cpu target, and 40 clients: ordinary ones of every route,
+and one in eight that leaves, dawdles or sends what nobody can read. Prints a table, and ends with 1 on a fault.
 """
 
 import argparse

@@ -16,6 +16,7 @@ from benchmarks.soak.wire import Address
 ROOT = Path(__file__).resolve().parents[2]
 STARTS_WITHIN_S, ENDS_WITHIN_S = 300.0, 60.0
 LOOKS_EVERY_S = 1.0
+FULL_CONTEXTS = 4  # of 4096 tokens, that the KV cache has room for: 256 blocks
 _SAMPLE = re.compile(r"^vllm:(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
@@ -53,9 +54,11 @@ class Served:
 
 @contextmanager
 def served() -> Iterator[Served]:
-    """`mixtral serve` with nothing set: the tiny checkpoint on the cpu target."""
+    """`mixtral serve` over the tiny checkpoint on the cpu target, with few KV blocks: requests give way to each other,
+    what is cached is thrown out, and after a minute every block has been used, which is when memory is steady."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MIXTRAL_")}
     command = [sys.executable, "-m", "models.mixtral8x7b.cli", "serve", "--port", "0", "--target", "cpu"]
+    command += ["--users", str(FULL_CONTEXTS)]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as file:
