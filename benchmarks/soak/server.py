@@ -16,6 +16,8 @@ from benchmarks.soak.wire import Address
 ROOT = Path(__file__).resolve().parents[2]
 STARTS_WITHIN_S, ENDS_WITHIN_S = 300.0, 60.0
 LOOKS_EVERY_S = 1.0
+# glibc's own first thresholds, kept: else it learns to keep what large tensors had, and memory tells of its habits.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2"}
 FULL_CONTEXTS = 4  # of 4096 tokens, that the KV cache has room for: 256 blocks
 _SAMPLE = re.compile(r"^vllm:(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
@@ -56,7 +58,7 @@ class Served:
 def served() -> Iterator[Served]:
     """`mixtral serve` over the tiny checkpoint on the cpu target, with few KV blocks: requests give way to each other,
     what is cached is thrown out, and after a minute every block has been used, which is when memory is steady."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MIXTRAL_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MIXTRAL_")} | ALLOCATOR
     command = [sys.executable, "-m", "models.mixtral8x7b.cli", "serve", "--port", "0", "--target", "cpu"]
     command += ["--users", str(FULL_CONTEXTS)]
     with tempfile.TemporaryDirectory() as folder:
