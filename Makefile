@@ -2,7 +2,7 @@
 # long tests and every kernel too.  make kernels: compiles every kernel of full-size Mixtral.  make sim, make sim-full: the
 # kernels on simulated chips.  make bench: the CPU target beside transformers, by the clock.  make bench-weights: the weight
 # pipeline at the real layer shapes.  make bench-engine: the engine without a model.  make cost: what the chips would
-# take, modelled.
+# take, modelled.  make soak: the server under a mixed load, an hour or MINUTES=2.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
 PYTHON = .venv/bin/python
 # Tests mean the same everywhere: no checkpoint, cache or target of the user's.
@@ -12,8 +12,9 @@ PYTEST = env $(OF_THE_USER:%=-u %) -u MIXTRAL_SFPI -u MIXTRAL_MOCK_SFPI $(PYTHON
 # Two processes with a thread each, on the two cores that the README asks for; a file of tests stays in one where its
 # models are large.
 TESTS = OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist
+MINUTES = 60
 PREFILL_DEMO = demo/demo_with_prefill.py::test_mixtral8x7b_demo
-.PHONY: setup demo test test-full kernels sim sim-full bench bench-weights bench-engine cost lint
+.PHONY: setup demo test test-full kernels sim sim-full bench bench-weights bench-engine cost soak lint
 
 setup: ; @sh scripts/setup.sh
 
@@ -31,6 +32,7 @@ test: lint
 test-full: test
 	@$(PYTHON) -m virtual_t3000 # fails where the real ttnn is missing: nothing may have been left out
 	@$(PYTEST) --target cpu --durations=0 tests/long demo/demo_with_prefill.py
+	@$(MAKE) soak MINUTES=2
 	@$(MAKE) kernels
 
 kernels: setup
@@ -57,6 +59,9 @@ bench-engine: setup
 
 cost: setup
 	@$(PYTHON) -m models.mixtral8x7b.cli cost --operations
+
+soak: setup
+	@$(PYTHON) -m benchmarks.soak $(MINUTES)
 
 lint: setup
 	@$(PYTHON) -m ruff check

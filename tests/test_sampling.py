@@ -15,6 +15,7 @@ LOGITS = torch.log(torch.tensor([[0.1, 0.4, 0.2, 0.3]]))
         (SamplingParams(1, top_p=0.7), [0, 4 / 7, 0, 3 / 7]),  # 0.4 + 0.3 reach 0.7
         (SamplingParams(1, top_p=0.71), [0, 4 / 9, 2 / 9, 3 / 9]),
         (SamplingParams(1, top_p=0.01), [0, 1, 0, 0]),  # the best token is always kept
+        (SamplingParams(1, top_p=5e-324), [0, 1, 0, 0]),
         (SamplingParams(0.5), [1 / 30, 16 / 30, 4 / 30, 9 / 30]),
     ],
     ids=str,

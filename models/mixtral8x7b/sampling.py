@@ -16,6 +16,7 @@ from models.mixtral8x7b.mistake import Mistake
 
 MAX_TOP_K = 32  # candidates that each chip offers
 LOWEST_TEMPERATURE = 0.01  # below it the best token is certain in bf16, which is what 0 says
+LOWEST_TOP_P = 1e-30  # a number in bf16 and float32; whatever is less keeps the best token alone as well
 
 
 class SamplingError(Mistake, ValueError):
@@ -49,6 +50,7 @@ class SamplingParams:
             )
         if not 0 < self.top_p <= 1:
             raise SamplingError(f"top_p is {self.top_p}; expected a number above 0 and at most 1")
+        object.__setattr__(self, "top_p", max(self.top_p, LOWEST_TOP_P))
         if self.seed < 0:
             raise SamplingError(f"seed is {self.seed}; expected a whole number of at least 0")
 

@@ -29,7 +29,7 @@ def test_the_default_asks_for_what_sampling_params_do() -> None:
         ({"min_p": "0.1"}, r"min_p is '0.1' \(of type str\); expected a number"),
         ({"presence_penalty": 2.5}, "presence_penalty is 2.5; expected -2 to 2"),
         ({"frequency_penalty": -2.5}, "frequency_penalty is -2.5; expected -2 to 2"),
-        ({"repetition_penalty": 0}, "repetition_penalty is 0.0; expected a number above 0"),
+        ({"repetition_penalty": 0}, "repetition_penalty is 0.0; expected 0.001 to 1000"),
         ({"repetition_penalty": float("inf")}, "repetition_penalty is inf"),
         ({"logit_bias": [1]}, r"logit_bias is \[1\] \(of type list\); expected token ids and a number for each"),
         ({"logit_bias": {"1": 1}}, r"logit_bias has an id that is '1' \(of type str\); expected whole numbers"),

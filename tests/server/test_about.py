@@ -32,6 +32,18 @@ def test_the_page_of_the_interface_names_every_route(api: TestClient) -> None:
     )
 
 
+def test_the_page_of_the_interface_tells_how_errors_look(api: TestClient) -> None:
+    page = api.get("/openapi.json").json()
+    for path, methods in page["paths"].items():
+        for route in methods.values():
+            assert "422" not in route["responses"], "which no client ever gets"
+            name = "TorchServeError" if path.startswith(("/ping", "/models")) else "ErrorForm"
+            told = route["responses"]["4XX"]["content"]["application/json"]["schema"]
+            assert told == {"$ref": f"#/components/schemas/{name}"}
+    for path in ("/v1/completions", "/v1/chat/completions", "/v1/responses"):
+        assert "503" in page["paths"][path]["post"]["responses"]
+
+
 def test_tokens_there_and_back(api: TestClient, served: Served) -> None:
     for text in ("Once upon a time", "日本 😀\n", "<s>[INST] not a token </s>"):
         told = api.post("/tokenize", json={"prompt": text}).json()

@@ -47,6 +47,8 @@ WRONG = [
     ("presence_penalty", 3),
     ("frequency_penalty", -2.5),
     ("repetition_penalty", 0),
+    ("repetition_penalty", 1e308),
+    ("repetition_penalty", 1e-300),
     ("min_p", 2),
     ("top_k", -2),
     ("seed", 2**63),
@@ -132,11 +134,60 @@ def test_numbers_that_are_none(api: TestClient, name: str) -> None:
         assert error_of(answer)["param"] == name
 
 
+HALF = "\ud800"
+SCHEMAS = ({"description": HALF}, {"properties": {HALF: {}}}, {"const": float("nan")}, {"enum": [[1, -float("inf")]]})
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=range(4))
+def test_a_schema_that_is_no_json(api: TestClient, schema: dict[str, Any]) -> None:
+    """Halves of characters and numbers that are none, which Python's JSON lets pass."""
+    form = {"type": "json_schema", "schema": schema}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    for path, field, value in (
+        (CHAT, "tools", [tool]),
+        (CHAT, "response_format", {"type": "json_schema", "json_schema": {"schema": schema}}),
+        (CHAT, "structured_outputs", {"json": schema}),
+        (CHAT, "structured_outputs", {"json": json.dumps(schema)}),
+        ("/v1/responses", "text", {"format": form}),
+        ("/v1/responses", "text", {"format": form | {"type": "text"}}),
+        ("/v1/responses", "metadata", {HALF: "x"}),
+    ):
+        content = json.dumps({"messages": HI, "input": "Hi", field: value})
+        answer = api.post(path, content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400, (path, field)
+        assert error_of(answer)["param"] == field
+
+
+def test_what_nobody_looks_at_may_be_anything(api: TestClient) -> None:
+    odd = {"type": "text", HALF: float("nan")}
+    tool = {"type": "function", "function": {"name": "f", "strict": odd}}
+    call = {"id": "1", "function": {"name": "f", "arguments": json.dumps({"a": HALF})}}
+    chat = [*HI, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "5"}]
+    for path, fields in (
+        (CHAT, {"messages": chat, "tools": [tool], "max_tokens": 2, "user": odd}),
+        ("/v1/responses", {"input": "Hi", "text": {"format": odd}, "max_output_tokens": 2}),
+        ("/v1/responses", {"input": "Hi", "text": {"format": odd}, "max_output_tokens": 2, "stream": True}),
+    ):
+        answer = api.post(path, content=json.dumps(fields), headers={"Content-Type": "application/json"})
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("more", [{}, {"logprobs": 1}, {"top_k": 1, "min_p": 0.1, "logit_bias": {"5": 1}}])
+def test_the_smallest_top_p_keeps_the_best(api: TestClient, more: dict[str, Any]) -> None:
+    asked = {"prompt": "Once", "max_tokens": 3, "ignore_eos": True} | more
+    best = api.post(COMPLETIONS, json=asked | {"temperature": 0}).json()["choices"][0]["text"]
+    for top_p in (5e-324, 1e-40, 1e-3):
+        answer = api.post(COMPLETIONS, json=asked | {"top_p": top_p})
+        assert answer.json()["choices"][0]["text"] == best
+
+
 def test_places_where_nothing_is(api: TestClient) -> None:
     for method, path, status in (("GET", "/v1/nothing", 404), ("GET", CHAT, 405), ("DELETE", "/v1/models", 405)):
         answer = api.request(method, path)
         assert answer.status_code == status
         error_of(answer)
+    for path in ("/x%0ay", f"/{'x' * 5000}", f"/v1/models/{'x' * 5000}"):
+        assert len(error_of(api.get(path))["message"]) < 300
     answer = api.post(COMPLETIONS, json={"prompt": "x", "model": "gpt-4"})
     assert (answer.status_code, error_of(answer)["code"]) == (404, "model_not_found")
     assert error_of(api.get("/v1/models/gpt-4"))["code"] == "model_not_found"

@@ -19,6 +19,7 @@ from models.mixtral8x7b.sampling import (
 MOST_LOGPROBS = 20
 MOST_BIAS = 100
 MOST_PENALTY = 2
+MOST_REPETITION = 1000  # and the least is 1 / 1000: logits stay numbers
 
 
 class Grammar(Protocol):
@@ -41,7 +42,7 @@ class RowParams:
     logit_bias                  token id -> -100 to 100, added to its logit
     presence_penalty            -2 to 2, taken from the logit of each token that the answer holds
     frequency_penalty           -2 to 2, the same for each time that it holds it
-    repetition_penalty          above 0: logits of tokens in prompt or answer are divided by it, if negative multiplied
+    repetition_penalty          0.001 to 1000: divides logits of tokens in prompt or answer, negative ones times it
     bad_words                   sequences of ids: the last of each never follows the others, prompt included
     allowed_token_ids           only these are drawn; None: all
     min_tokens                  the answer does not stop before it has so many
@@ -75,8 +76,10 @@ class RowParams:
         if min_tokens < 0:
             raise SamplingError(f"min_tokens is {min_tokens}; expected a whole number of at least 0")
         repetition = real_parameter("repetition_penalty", self.repetition_penalty)
-        if not 0 < repetition < float("inf"):
-            raise SamplingError(f"repetition_penalty is {repetition}; expected a number above 0 (1: no penalty)")
+        if not 1 / MOST_REPETITION <= repetition <= MOST_REPETITION:
+            raise SamplingError(
+                f"repetition_penalty is {repetition}; expected {1 / MOST_REPETITION} to {MOST_REPETITION} (1: none)"
+            )
         if self.grammar is not None and not callable(self.grammar):
             raise SamplingError(f"grammar {described(self.grammar)}; expected a function that makes a grammar")
         read = {

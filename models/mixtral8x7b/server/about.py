@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
-from models.mixtral8x7b.server.errors import unavailable
+from models.mixtral8x7b.server.errors import UNAVAILABLE, unavailable
 from models.mixtral8x7b.server.service import Service
 
 
@@ -29,7 +29,7 @@ def about_routes(service: Service) -> APIRouter:
         service.check_model(name)
         return model
 
-    @router.get("/health")
+    @router.get("/health", responses=UNAVAILABLE)
     async def health() -> Response:
         trouble = service.trouble
         return JSONResponse({"status": "ok"}) if trouble is None else unavailable(trouble).response()

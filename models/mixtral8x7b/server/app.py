@@ -8,7 +8,7 @@ from models.mixtral8x7b.server.access import Access
 from models.mixtral8x7b.server.chat import chat_routes
 from models.mixtral8x7b.server.chat_page import page_routes
 from models.mixtral8x7b.server.completions import completion_routes
-from models.mixtral8x7b.server.errors import handle_errors
+from models.mixtral8x7b.server.errors import REFUSED, handle_errors
 from models.mixtral8x7b.server.gate import Gate
 from models.mixtral8x7b.server.limits import Limits
 from models.mixtral8x7b.server.metrics import metric_routes
@@ -20,7 +20,8 @@ from models.mixtral8x7b.server.torchserve import USUAL, TorchServeOptions, torch
 
 
 def create_app(service: Service, torchserve: TorchServeOptions = USUAL) -> FastAPI:
-    app = FastAPI(title="Mixtral 8x7B in ttnn", version=service.version, docs_url=None, redoc_url=None)
+    title, version = "Mixtral 8x7B in ttnn", service.version
+    app = FastAPI(title=title, version=version, docs_url=None, redoc_url=None, responses=REFUSED)
     handle_errors(app)
     for routes in (completion_routes, chat_routes, response_routes, about_routes, token_routes):
         app.include_router(routes(service))

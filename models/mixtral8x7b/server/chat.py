@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.mixtral8x7b.host_rows.params import MOST_LOGPROBS
 from models.mixtral8x7b.server.answers import Ending, collected, parts_of
-from models.mixtral8x7b.server.errors import ApiError
+from models.mixtral8x7b.server.errors import UNAVAILABLE, ApiError
 from models.mixtral8x7b.server.experts import experts_field
 from models.mixtral8x7b.server.fields import Fields
 from models.mixtral8x7b.server.grammar import Matcher
@@ -104,7 +104,7 @@ class ChatFields(Fields):
 def chat_routes(service: Service) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/v1/chat/completions")
+    @router.post("/v1/chat/completions", responses=UNAVAILABLE)
     async def chat_completions(fields: ChatFields) -> Response:
         fields.check(service)
         tools = tools_of(fields.tools, fields.tool_choice, fields.parallel_tool_calls)

@@ -13,7 +13,7 @@ from pydantic import Field
 from models.mixtral8x7b.engine.model import ROWS
 from models.mixtral8x7b.host_rows.params import MOST_LOGPROBS
 from models.mixtral8x7b.server.answers import Ask, Collected, Ending, collected, parts_of
-from models.mixtral8x7b.server.errors import ApiError
+from models.mixtral8x7b.server.errors import UNAVAILABLE, ApiError
 from models.mixtral8x7b.server.experts import experts_field
 from models.mixtral8x7b.server.fields import Fields
 from models.mixtral8x7b.server.grammar import Matcher
@@ -56,7 +56,7 @@ class CompletionFields(Fields):
 def completion_routes(service: Service) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/v1/completions")
+    @router.post("/v1/completions", responses=UNAVAILABLE)
     async def completions(fields: CompletionFields) -> Response:
         fields.check(service)
         prompts = await asyncio.to_thread(_prompts, service, fields)

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from models.mixtral8x7b.engine.engine import BusyError
@@ -18,6 +19,26 @@ RETRY_AFTER_S = 1
 LONGEST_SHOWN = 60  # characters of a value that is wrong
 INVALID, SERVER = "invalid_request_error", "server_error"
 _KINDS = {401: INVALID, 429: "rate_limit_error"}
+
+
+class ErrorFields(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorForm(BaseModel):
+    error: ErrorFields
+
+
+# What /openapi.json says beside the answers.
+REFUSED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorForm, "description": "Refused: the message says why, and what to do."}
+}
+UNAVAILABLE: dict[int | str, dict[str, Any]] = {
+    503: {"model": ErrorForm, "description": "It drains, or the engine has failed."}
+}
 
 
 class ApiError(Mistake):
@@ -84,7 +105,7 @@ def handle_errors(app: FastAPI) -> None:
 
 
 def _of_a_route(request: Request, error: HTTPException) -> ApiError:
-    where = f"{request.method} {request.url.path}"
+    where = f"{request.method} {_shown(request.url.path)[1:-1]}"
     if error.status_code == 404:
         return ApiError(f"there is no {where}; see /openapi.json for the routes that there are: choose one", status=404)
     if error.status_code == 405:
@@ -112,7 +133,10 @@ def of_fields(errors: Sequence[Any]) -> ApiError:
 
 def _shown(value: object) -> str:
     """As it came."""
-    text = json.dumps(value, default=str)
+    return _cut(json.dumps(value, default=str))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + ".."
 
 
@@ -126,7 +150,7 @@ def _place(loc: Sequence[str | int]) -> str:
             place += f".{part}"
         else:
             break
-    return place
+    return _cut(place)
 
 
 def _expected(message: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.mixtral8x7b.host_rows.params import MOST_BIAS, MOST_PENALTY
+from models.mixtral8x7b.host_rows.params import MOST_BIAS, MOST_PENALTY, MOST_REPETITION
 from models.mixtral8x7b.server.errors import ApiError
 from models.mixtral8x7b.server.grammar import Matcher
 from models.mixtral8x7b.server.service import Service
@@ -46,7 +46,7 @@ class Fields(BaseModel):
 
     top_k: Annotated[int | None, Field(ge=-1)] = None
     min_p: Annotated[float | None, Field(ge=0, le=1)] = None
-    repetition_penalty: Annotated[float | None, Field(gt=0)] = None
+    repetition_penalty: Annotated[float | None, Field(ge=1 / MOST_REPETITION, le=MOST_REPETITION)] = None
     min_tokens: Annotated[int | None, Field(ge=0)] = None
     ignore_eos: bool | None = None
     stop_token_ids: list[int] | None = None

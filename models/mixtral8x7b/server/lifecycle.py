@@ -16,6 +16,7 @@ from models.mixtral8x7b.server.torchserve import USUAL, TorchServeOptions
 KEEP_ALIVE_S = 90  # longer than clients' pools keep connections, so that it is they who close them
 UNHEALTHY_S = 3.0  # of a failed engine, so that whoever polls /health sees it
 CLOSING_S = 1  # for answers that are cut off
+STUCK_S = 600  # a client that takes nothing for so long, of what it has been sent, has its connection closed
 LOOKS_EVERY_S = 0.1
 
 
@@ -30,6 +31,9 @@ def bound_socket(host: str, port: int) -> socket.socket:
         taken = socket.socket(family, kind, protocol)
         try:
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * STUCK_S)
+            )  # connections inherit it
             taken.bind(address)
         except OSError:
             taken.close()

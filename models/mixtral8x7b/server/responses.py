@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.mixtral8x7b.host_rows.params import MOST_LOGPROBS
 from models.mixtral8x7b.server.answers import Ask, Ending, collected, parts_of
 from models.mixtral8x7b.server.chat import TextPart, joined
-from models.mixtral8x7b.server.errors import ApiError, api_error
+from models.mixtral8x7b.server.errors import UNAVAILABLE, ApiError, api_error
 from models.mixtral8x7b.server.fields import Fields
 from models.mixtral8x7b.server.grammar import ANY_OBJECT, Matcher
 from models.mixtral8x7b.server.live import OF_A_STREAM, one_answer, text_stream
@@ -23,7 +23,7 @@ from models.mixtral8x7b.server.logprobs import Logprobs
 from models.mixtral8x7b.server.sampling import ask_of, first_seed, room_for
 from models.mixtral8x7b.server.scores import Told
 from models.mixtral8x7b.server.service import Service
-from models.mixtral8x7b.server.text import Text
+from models.mixtral8x7b.server.text import AnyObject, Text
 
 LOGPROBS = "message.output_text.logprobs"  # what `include` may name
 
@@ -39,9 +39,14 @@ class InputMessage(BaseModel):
 
 
 class TextFormat(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
+    """What an answer tells again of it; only type and schema change something."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
     type: Literal["text", "json_object", "json_schema"]
-    json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+    name: Text | None = None
+    description: Text | None = None
+    strict: bool | None = None
+    json_schema: AnyObject | None = Field(default=None, alias="schema")
 
 
 class TextOptions(BaseModel):
@@ -56,7 +61,7 @@ class ResponseFields(Fields):
     text: TextOptions | None = None
     top_logprobs: Annotated[int | None, Field(ge=0, le=MOST_LOGPROBS)] = None
     include: list[str] | None = None
-    metadata: dict[str, Text] | None = None
+    metadata: dict[Text, Text] | None = None
 
     NOT_OFFERED: ClassVar = Fields.NOT_OFFERED | {
         "previous_response_id": (),
@@ -100,7 +105,7 @@ class ResponseFields(Fields):
 def response_routes(service: Service) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/v1/responses")
+    @router.post("/v1/responses", responses=UNAVAILABLE)
     async def responses(fields: ResponseFields) -> Response:
         fields.check(service)
         ids = await asyncio.to_thread(service.tokenizer.encode_chat, fields.messages())

@@ -59,7 +59,9 @@ class Service:
     def check_model(self, name: str | None) -> None:
         """Raises ApiError for one that is not served; none is this one."""
         if name is not None and name != self.model_name:
-            message = f"there is no model {name!r} here; the only one is {self.model_name!r}: name it, or leave it out"
+            message = (
+                f"there is no model {name[:60]!r} here; the only one is {self.model_name!r}: name it, or leave it out"
+            )
             raise ApiError(message, status=404, param="model", code="model_not_found")
 
     def tell_once(self, sentence: str) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.mixtral8x7b.server.errors import ApiError
 from models.mixtral8x7b.server.grammar import ANY_OBJECT, Grammars, Matcher
-from models.mixtral8x7b.server.text import SomeText
+from models.mixtral8x7b.server.text import AnyObject, SomeText, checked
 
 
 class JsonSchema(BaseModel):
@@ -16,7 +16,7 @@ class JsonSchema(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow")
     name: str | None = None
-    json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+    json_schema: AnyObject | None = Field(default=None, alias="schema")
 
 
 class ResponseFormat(BaseModel):
@@ -39,7 +39,7 @@ class StructuredOutputs(BaseModel):
     """One of the three."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
-    json_: dict[str, Any] | str | None = Field(default=None, alias="json")
+    json_: AnyObject | str | None = Field(default=None, alias="json")
     regex: SomeText | None = None
     choice: Annotated[list[SomeText], Field(min_length=1)] | None = None
 
@@ -56,7 +56,7 @@ class StructuredOutputs(BaseModel):
 
 def _schema(name: str, given: dict[str, Any] | str | None) -> dict[str, Any]:
     try:
-        schema = json.loads(given) if isinstance(given, str) else given
+        schema = checked(json.loads(given)) if isinstance(given, str) else given
     except (ValueError, RecursionError) as error:
         raise ApiError(f"json of {name} is no JSON; expected a schema", param=name) from error
     if not isinstance(schema, dict):

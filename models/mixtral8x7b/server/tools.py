@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.mixtral8x7b.server.errors import ApiError
 from models.mixtral8x7b.server.grammar import Grammars, Matcher, with_little_space
-from models.mixtral8x7b.server.text import Text
+from models.mixtral8x7b.server.text import AnyObject, Text, checked
 
 MARK, RESULTS = "[TOOL_CALLS]", "[TOOL_RESULTS]"
 NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -28,10 +28,12 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
 class Function(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
+    """All that the model is told of it."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
     name: Name
     description: Text | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: AnyObject | None = None
 
 
 class Tool(BaseModel):
@@ -172,6 +174,6 @@ def _calls_in(text: str) -> list[dict[str, Any]]:
 
 def _value(arguments: str) -> Any:
     try:
-        return json.loads(arguments)
+        return checked(json.loads(arguments))
     except (ValueError, RecursionError):
         return arguments

@@ -51,6 +51,12 @@ class TorchServeOptions:
 USUAL = TorchServeOptions()
 
 
+class TorchServeError(BaseModel):
+    code: int
+    type: str
+    message: str
+
+
 class Prediction(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
     prompt: SomeText
@@ -90,9 +96,13 @@ def torchserve_routes(service: Service, options: TorchServeOptions) -> APIRouter
 
 def _management(service: Service) -> APIRouter:
     """What may be read of it; nothing can be changed."""
-    router, started = APIRouter(), datetime.fromtimestamp(service.created, timezone.utc).isoformat()
+    refused = {"model": TorchServeError, "description": "Refused: the message says why."}
+    router, started = (
+        APIRouter(responses={"4XX": refused}),
+        datetime.fromtimestamp(service.created, timezone.utc).isoformat(),
+    )
 
-    @router.get("/ping")
+    @router.get("/ping", responses={500: {"description": "It drains, or the engine has failed."}})
     async def ping() -> Response:
         well = service.trouble is None
         return JSONResponse({"status": "Healthy" if well else "Unhealthy"}, 200 if well else 500)
@@ -133,7 +143,7 @@ def _management(service: Service) -> APIRouter:
 def _check(service: Service, name: str, version: str) -> None:
     """Raises ApiError."""
     if (name, version) != (service.model_name, VERSION):
-        where = name if version == VERSION else f"{name} of version {version}"
+        where = name[:60] if version == VERSION else f"{name[:60]} of version {version[:60]}"
         raise ApiError(f"Model not found: {where}; the only one is {service.model_name}, {VERSION}", status=404)
 
 
