@@ -56,8 +56,8 @@ class Served:
 
 @contextmanager
 def served() -> Iterator[Served]:
-    """`mixtral serve` over the tiny checkpoint on the cpu target, with few KV blocks: requests give way to each other,
-    what is cached is thrown out, and after a minute every block has been used, which is when memory is steady."""
+    """`mixtral serve` over the tiny checkpoint on the cpu target, with few KV blocks: what is cached is thrown out, and
+    after a minute every block has been used, which is when memory is steady."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MIXTRAL_")} | ALLOCATOR
     command = [sys.executable, "-m", "models.mixtral8x7b.cli", "serve", "--port", "0", "--target", "cpu"]
     command += ["--users", str(FULL_CONTEXTS)]

@@ -74,6 +74,7 @@ MISTAKES = {
     ("plan", "nowhere"): "nowhere has neither params.json nor config.json",
     ("plan", TINY, "--users", 0): "--users and --context must be at least 1",
     ("plan", TINY, "--chips", 3): "--users and --context must be at least 1, --chips 1, 2, 4 or 8",
+    ("plan", TINY, "--stages", 4): "--stages is 4; expected 1 to 3, the number of layers",
     ("plan", TINY, "--precision", "best"): "precision is 'best'; expected one of performance, accuracy",
     ("plan", TINY, "--context", 99999): "a context of 99999 tokens is too long",
     ("cost", "--chips", 3): "--chips is 3; expected 1, 2, 4 or 8",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import torch
 
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank, check_type, fail, not_implemented
@@ -99,11 +101,22 @@ def _check_program(config: SDPAProgramConfig, users: int, positions: int) -> Non
         )
 
 
+_AT_ONCE = 1 << 20  # keys' values, 4 MB: what is gathered and thrown away is then not fresh memory every time
+
+
 def _group(pages: int) -> int:
     """Pages read for a user that has `pages`: exact up to 8, then rounded up to three significant bits, so that few
     groups serve many lengths and less than a quarter is read in vain: 9 -> 10, 17 -> 20, 100 -> 112."""
     step = 1 << max(0, (pages - 1).bit_length() - 3)
     return -(-pages // step) * step
+
+
+def _parts(groups: Mapping[int, list[int]], page_size: int) -> Iterator[tuple[int, list[int]]]:
+    """The groups in parts whose keys stay in the cache: `page_size` values are a page on all devices."""
+    for pages, members in groups.items():
+        most = max(1, _AT_ONCE // (pages * page_size))
+        for start in range(0, len(members), most):
+            yield pages, members[start : start + most]
 
 
 def attend(q: Values, k_cache: Values, v_cache: Values, table: Values, positions: Values) -> Values:
@@ -124,7 +137,7 @@ def attend(q: Values, k_cache: Values, v_cache: Values, table: Values, positions
             )
         if position >= 0:
             groups.setdefault(_group(position // block + 1), []).append(user)
-    for pages, members in groups.items():
+    for pages, members in _parts(groups, devices * kv_heads * block * width):
         used = table[members, :pages]
         last = positions[members]
         # pages past a user's last token may hold anything, -1 included: read block 0 there, the mask hides it

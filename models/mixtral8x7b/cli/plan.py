@@ -1,6 +1,7 @@
 """What will stand in each chip's DRAM."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +15,11 @@ def plan(
     directory: Annotated[
         Path, Argument(metavar="DIR", help="Holds params.json or config.json; weights are not needed.")
     ],
-    users: Annotated[int, Option(metavar="N", help="Served at a time.")] = 32,
+    users: Annotated[int, Option(metavar="N", help="Served at a time; with stages in each of as many groups.")] = 32,
     context: Annotated[int, Option(metavar="TOKENS", help="Of each user.")] = 16384,
     precision: Precision = "performance",
     chips: Chips = T3000_CHIPS,
+    stages: Annotated[int, Option(metavar="N", help="Machines with these chips, each with some of the layers.")] = 1,
 ) -> None:
     """Print what will stand in each chip's DRAM, and the speed that the cost model expects.
 
@@ -40,9 +42,23 @@ def plan(
     config.check_context(context)
     check_split(config, chips)
     n_blocks = users * blocks_for(context)
+    if not 1 <= stages <= config.n_layers:
+        raise ConfigError(f"--stages is {stages}; expected 1 to {config.n_layers}, the number of layers")
+    if stages > 1:
+        most, n_blocks = -(-config.n_layers // stages), stages * n_blocks
+        print(
+            f"one of {stages} stages, with {most} of {config.n_layers} layers, for {stages} groups of {users} users; "
+            "embedding and head are counted in each"
+        )
+        config = replace(config, n_layers=most)
     planned = planned_for(config, preset(precision), chips, n_blocks, context)
     print(planned.table(n_blocks))
     planned.check(n_blocks)
+    if stages > 1:
+        from models.mixtral8x7b.cost.stages import expected_of_stages
+
+        print(expected_of_stages(config, precision, chips, stages, min(users, DECODE_ROWS), context))
+        return
     from models.mixtral8x7b.cost.study import expected
 
     print(expected(config, precision, chips, min(users, DECODE_ROWS), context))
