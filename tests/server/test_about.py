@@ -56,6 +56,10 @@ def test_tokens_there_and_back(api: TestClient, served: Served) -> None:
     told = api.post("/tokenize", json={"messages": messages, "return_token_strs": True}).json()
     assert told["tokens"] == served.tokenizer.encode_chat(messages)
     assert len(told["token_strs"]) == told["count"]
+    for name, ids in (("<s>", [1]), ("</s>", [2])):  # as lm-eval asks for them
+        bare = api.post("/tokenize", json={"prompt": name, "add_special_tokens": False}).json()["tokens"]
+        assert bare == ids
+        assert api.post("/tokenize", json={"prompt": name}).json()["tokens"] == served.tokenizer.encode(name)
     for wrong in ({}, {"prompt": "x", "messages": messages}, {"prompt": 5}):
         assert api.post("/tokenize", json=wrong).status_code == 400
     assert api.post("/detokenize", json={"tokens": [5000]}).status_code == 400

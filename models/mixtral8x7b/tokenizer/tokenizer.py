@@ -129,6 +129,10 @@ class Tokenizer:
         ids = self._pieces.encode("\n" + text)
         return ids[len(line) :] if ids[: len(line)] == line else self._pieces.encode(text)
 
+    def control_id(self, name: str) -> int | None:
+        """The control token of this name; None: there is none."""
+        return self._control[name].id if name in self._control else None
+
     def token_bytes(self, token_id: int) -> bytes:
         """What a token is within a text: UTF-8, not always a whole character; the content of a control token."""
         if token_id in self._contents:
