@@ -38,7 +38,7 @@ def token_routes(service: Service) -> APIRouter:
         if (asked.prompt is None) == (asked.messages is None):
             raise ApiError("expected a prompt or messages, one of the two", param="prompt")
         if asked.messages is not None:
-            return tokenizer.encode_chat([message.told() for message in asked.messages])
+            return tokenizer.encode_chat([message.told(tokenizer) for message in asked.messages])
         if asked.add_special_tokens is False and (token := tokenizer.control_id(asked.prompt or "")) is not None:
             return [token]
         return tokenizer.encode(asked.prompt or "", asked.add_special_tokens is not False)
