@@ -15,7 +15,7 @@ from tests.server.process import serving_process
 from tests.tokenizer.makers import MIXTRAL_TODAY, hugging_face
 
 N_REQUESTS, N_AT_ONCE, N_NEW = 64, 32, 16
-ASKED = "profile -m mixtral --endpoint-type chat --streaming"
+ASKED = ("profile", "-m", "mixtral", "--endpoint-type", "chat", "--streaming")
 LOAD = f"--concurrency {N_AT_ONCE} --request-count {N_REQUESTS} --isl 64 --isl-stddev 16 --osl {N_NEW} --random-seed 5"
 COUNTS = "--extra-inputs ignore_eos:true --use-server-token-count"
 QUIET = "--ui none --no-gpu-telemetry --output-artifact-dir out"
@@ -25,12 +25,7 @@ def test_every_request_is_answered_and_counted(tmp_path: Path) -> None:
     programs = environment(tmp_path / "environment", "aiperf>=0.11")
     hugging_face(tmp_path / "tokenizer", template=MIXTRAL_TODAY)  # it cuts texts of so many tokens with it
     with serving_process(tmp_path) as (_, address):
-        command = [
-            programs / "aiperf",
-            *"profile -m mixtral --endpoint-type chat --streaming".split(),
-            "--url",
-            address,
-        ]
+        command = [programs / "aiperf", *ASKED, "--url", address]
         command += ["--tokenizer", tmp_path / "tokenizer", *LOAD.split(), *COUNTS.split(), *QUIET.split()]
         environ = os.environ | {"HF_HOME": str(tmp_path / "cache")}
         done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=400)

@@ -139,6 +139,15 @@ def test_the_openai_client_calls_and_answers(served: Served) -> None:
     assert text.index(form.mark) < text.index("clock is fine")
 
 
+@pytest.mark.parametrize("arguments", ["{", "[1]", '"x"', '{"a":' + 700 * "[" + 700 * "]" + "}"], ids=[*"123", "deep"])
+def test_arguments_that_no_template_takes_are_a_400(api: TestClient, arguments: str) -> None:
+    call = {"id": "abcdefghi", "type": "function", "function": {"name": "clock", "arguments": arguments}}
+    history = [*HI, {"role": "assistant", "tool_calls": [call]}, *HI]
+    answer = api.post("/v1/chat/completions", json={"messages": history, "max_tokens": 1})
+    assert answer.status_code == 400, answer.text
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
 def test_an_id_that_the_template_refuses_is_a_400(api: TestClient, served: Served) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
     history = [

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from models.mixtral8x7b.server.errors import ApiError
 from models.mixtral8x7b.server.text import Text, checked
 from models.mixtral8x7b.tokenizer import CallForm
 
@@ -35,14 +36,18 @@ class Call(BaseModel):
     function: CalledFunction
 
     def told(self) -> dict[str, Any]:
-        """As templates take it."""
-        function = {"name": self.function.name, "arguments": _value(self.function.arguments)}
-        return {"id": self.id, "type": "function", "function": function}
+        """As templates take it. Raises ApiError for arguments that are no object."""
+        arguments = _value(self.function.arguments)
+        if not isinstance(arguments, dict):
+            message = f"the arguments of the call {self.id[:40]!r} are no JSON object; expected what the answer had"
+            raise ApiError(message, param="messages")
+        return {"id": self.id, "type": "function", "function": {"name": self.function.name, "arguments": arguments}}
 
 
 def told_calls(calls: Sequence[Call]) -> str:
     """An earlier answer's calls, as the model made them in our own form."""
-    return OWN.mark + json.dumps([call.told()["function"] for call in calls], ensure_ascii=False)
+    functions = [{"name": one.function.name, "arguments": _value(one.function.arguments)} for one in calls]
+    return OWN.mark + json.dumps(functions, ensure_ascii=False)
 
 
 def told_result(call_id: str | None, content: str) -> str:

@@ -158,7 +158,11 @@ class Tokenizer:
             if tools or any(message.calls or message.call_id for message in messages):
                 template, messages = self._tools_template, arranged(messages, has_tokens=True)
         if template is not None:
-            return self._encode_with(template, messages, tools, prompts, continue_final_message)
+            try:
+                return self._encode_with(template, messages, tools, prompts, continue_final_message)
+            except RecursionError as error:
+                message = "a chat has tools or calls that are nested too deep to be written; give flatter ones"
+                raise ChatError(message) from error
         ids = {content: token.id for content, token in self._control.items()}
         encoded = encode_mistral(messages, self._pieces.encode, ids, self.bos_id, self.eos_id)
         return encoded[:-1] if continue_final_message else encoded
