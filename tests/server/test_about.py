@@ -56,6 +56,10 @@ def test_tokens_there_and_back(api: TestClient, served: Served) -> None:
     told = api.post("/tokenize", json={"messages": messages, "return_token_strs": True}).json()
     assert told["tokens"] == served.tokenizer.encode_chat(messages)
     assert len(told["token_strs"]) == told["count"]
+    for name, ids in (("<s>", [1]), ("</s>", [2])):  # as lm-eval asks for them
+        bare = api.post("/tokenize", json={"prompt": name, "add_special_tokens": False}).json()["tokens"]
+        assert bare == ids
+        assert api.post("/tokenize", json={"prompt": name}).json()["tokens"] == served.tokenizer.encode(name)
     for wrong in ({}, {"prompt": "x", "messages": messages}, {"prompt": 5}):
         assert api.post("/tokenize", json=wrong).status_code == 400
     assert api.post("/detokenize", json={"tokens": [5000]}).status_code == 400
@@ -95,4 +99,9 @@ def test_metrics_under_known_names(api: TestClient, served: Served) -> None:
         assert value(f"{histogram}_count") == 3
     assert value("inter_token_latency_seconds_count") <= n_said + 8 - 3
     assert value("request_time_per_output_token_seconds_count") == 3
+    passes, steps = 3, n_said - 1 + 2 * 3  # of one row each; the second prompt has 300 - 256 tokens that are new
+    assert value("iteration_tokens_total_count") == passes + steps
+    assert value("iteration_tokens_total_sum") == n_chat + 300 + 44 + steps
+    buckets = {size: value("iteration_tokens_total_bucket", f'le="{size}.0",') for size in (1, 32, 64, 256, 512)}
+    assert buckets == {1: steps, 32: steps + 1, 64: steps + 2, 256: steps + 2, 512: steps + 3}
     assert value("request_prefill_time_seconds_count") == value("request_decode_time_seconds_count") == 3

@@ -128,3 +128,20 @@ def test_what_is_no_chat(api: TestClient, messages: Any) -> None:
     answer = api.post(PATH, content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_the_last_message_is_continued(api: TestClient, served: Served) -> None:
+    said = [*HI, {"role": "assistant", "content": "It is"}]
+    served.model.says["It is"] = served.tokenizer.encode_inside(" fine.")
+    answer = chat(api, said, continue_final_message=True, add_generation_prompt=False)
+    assert answer["choices"][0]["message"]["content"] == " fine."
+    assert served.model.prompts[-1] == served.tokenizer.encode_chat(said, continue_final_message=True)
+    chat(api, said, add_generation_prompt=False, max_tokens=1)
+    assert served.model.prompts[-1] == served.tokenizer.encode_chat(said, add_generation_prompt=False)
+    chat(api, continue_final_message=False, add_generation_prompt=True, max_tokens=1)
+    assert served.model.prompts[-1] == served.tokenizer.encode_chat(HI)
+    for wrong in ({"messages": said}, {"messages": HI, "continue_final_message": True}):
+        refused = api.post(PATH, json=wrong).json()["error"]
+        assert "has the last word" in refused["message"]
+    both = {"messages": said, "continue_final_message": True, "add_generation_prompt": True}
+    assert api.post(PATH, json=both).json()["error"]["param"] == "continue_final_message"

@@ -1,15 +1,12 @@
 """A server's start and end: in this process over the stub, and once as its own process over the tiny checkpoint."""
 
-import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import openai
@@ -19,9 +16,9 @@ from models.mixtral8x7b.engine import watchdog
 from models.mixtral8x7b.server import lifecycle
 from models.mixtral8x7b.server.lifecycle import AddressError, Server, bound_socket
 from tests.server.conftest import Served
+from tests.server.process import serving_process
 from tests.server.test_leaving import ENDLESS, until
 
-ROOT = Path(__file__).resolve().parents[2]
 SOME = ENDLESS | {"max_tokens": 30}
 
 
@@ -120,19 +117,8 @@ def test_an_address_that_is_taken_is_known_at_once() -> None:
 
 @pytest.fixture(scope="module")
 def tiny_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen, str]]:
-    """`mixtral serve`, as people start it."""
-    log = tmp_path_factory.mktemp("serve") / "log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MIXTRAL_")}
-    command = [sys.executable, "-m", "models.mixtral8x7b.cli", "serve", "--port", "0", "--target", "cpu", "--experts"]
-    with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=file, stdout=file)
-    while "serving on" not in log.read_text():
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.05)
-    yield process, log.read_text().split("serving on ")[1].split()[0]
-    if process.poll() is None:
-        process.kill()
-        process.wait()
+    with serving_process(tmp_path_factory.mktemp("serve"), "--experts") as served:
+        yield served
 
 
 def test_the_tiny_checkpoint_answers_and_sigterm_ends_it(tiny_server: tuple[subprocess.Popen, str]) -> None:

@@ -80,6 +80,23 @@ def test_one_of_some_texts(api: TestClient) -> None:
     assert len(found) > 1
 
 
+SUM = r"""
+start: term (("+" | "-") term){1,3}
+term: NUMBER | "(" term "*" term ")"
+NUMBER: /[1-9][0-9]{0,2}/
+"""
+
+
+def test_a_grammar(api: TestClient) -> None:
+    for seed in range(3):
+        limits = {"max_completion_tokens": 200, "seed": seed, "logit_bias": {"1000": 1}}
+        choice = chat(api, structured_outputs={"grammar": SUM}, temperature=0.5, **limits)
+        text = choice["message"]["content"]
+        assert choice["finish_reason"] == "stop"
+        assert re.fullmatch(r"[0-9()*+-]+", text)
+        assert isinstance(eval(text), int)
+
+
 def test_of_a_completion_in_a_stream_with_logprobs(api: TestClient) -> None:
     body = {"prompt": "Once", "max_tokens": 60, "structured_outputs": {"regex": "[ab]{5}"}, "logprobs": 2, "n": 3}
     answer = api.post("/v1/completions", json=body).json()
@@ -119,6 +136,10 @@ def test_thirty_two_of_all_forms_at_once(api: TestClient) -> None:
         {"structured_outputs": {"json": "{"}},
         {"structured_outputs": {"json": "5"}},
         {"structured_outputs": {"grammar": "x"}},
+        {"structured_outputs": {"grammar": 'root ::= "a"'}},  # another form of grammars
+        {"structured_outputs": {"grammar": "start: nothing"}},
+        {"structured_outputs": {"grammar": "start: /(/"}},
+        {"structured_outputs": {"grammar": 'start: "a"', "regex": "a"}},
         {"structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"}},
     ],
     ids=str,

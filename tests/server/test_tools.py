@@ -8,7 +8,7 @@ import openai
 import pytest
 from starlette.testclient import TestClient
 
-from models.mixtral8x7b.server.tools import MARK, CallReader
+from models.mixtral8x7b.server.calls import OWN, CallReader
 from tests.server.conftest import Served
 from tests.server.sse import events_of
 
@@ -23,7 +23,7 @@ CITY = {
 WEATHER = {"type": "function", "function": {"name": "weather", "description": "Tells it.", "parameters": CITY}}
 CLOCK = {"type": "function", "function": {"name": "clock"}}
 TOOLS = [WEATHER, CLOCK]
-SAID = MARK + '[{"name": "weather", "arguments": {"city": "Tōkyō", "days": 2}}, {"name": "clock", "arguments": {}}]'
+SAID = OWN.mark + '[{"name": "weather", "arguments": {"city": "Tōkyō", "days": 2}}, {"name": "clock", "arguments": {}}]'
 
 
 def chat(api: TestClient, **fields: Any) -> dict[str, Any]:
@@ -79,7 +79,8 @@ def test_the_model_is_told_of_functions_calls_and_results(api: TestClient, serve
     chat(api, messages=said, max_completion_tokens=1)
     text = served.tokenizer.decode(served.model.prompts[0])
     places = [
-        text.index(part) for part in ('"name": "weather"', "Hi", MARK + '[{"name": "clock", "arguments": {}}]', "noon")
+        text.index(part)
+        for part in ('"name": "weather"', "Hi", OWN.mark + '[{"name": "clock", "arguments": {}}]', "noon")
     ]
     assert places == sorted(places)
 
@@ -111,9 +112,9 @@ def test_calls_that_are_cut_off_are_text(api: TestClient, served: Served) -> Non
 
 
 def test_text_is_held_back_only_while_it_may_be_a_call() -> None:
-    reader = CallReader()
+    reader = CallReader(OWN)
     assert [reader.feed(piece, False)[0] for piece in (" ", "[TO", "P", "OL")] == ["", "", " [TOP", "OL"]
-    assert CallReader().feed("", True) == ("", [])
+    assert CallReader(OWN).feed("", True) == ("", [])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_what_does_not_go_together(api: TestClient, fields: dict[str, Any], para
 
 
 def test_the_openai_client_calls_and_answers(address: str, served: Served) -> None:
-    served.model.says["Hi"] = MARK + '[{"name": "clock", "arguments": {}}]'
+    served.model.says["Hi"] = OWN.mark + '[{"name": "clock", "arguments": {}}]'
     with openai.OpenAI(base_url=f"{address}/v1", api_key="any", max_retries=0) as client:
         message = (
             client.chat.completions.create(model="mixtral", messages=HI, tools=[CLOCK], temperature=0)

@@ -98,7 +98,7 @@ class Engine:
 
     def stats(self) -> Stats:
         stats = copy(self._loop.stats())
-        stats.finished = dict(stats.finished)
+        stats.finished, stats.turns = dict(stats.finished), dict(stats.turns)
         return stats
 
     def close(self) -> None:

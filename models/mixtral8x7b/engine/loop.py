@@ -138,7 +138,9 @@ class Loop:
         self._owed_s, self._steps_since_pass = self._owed_s + taken_s if stalls else 0.0, 0
         self._stats.passes += 1
         self._stats.pass_rows += of.size
-        self._stats.prefilled_tokens += sum(piece.end - piece.start for piece in of.pieces)
+        n_tokens = sum(piece.end - piece.start for piece in of.pieces)
+        self._stats.prefilled_tokens += n_tokens
+        self._stats.count_turn(n_tokens)
         self._stats.pass_s += taken_s
 
     def _step(self) -> None:
@@ -165,6 +167,7 @@ class Loop:
         self._steps_since_pass += 1
         self._stats.steps += 1
         self._stats.step_tokens += len(jobs)
+        self._stats.count_turn(len(jobs))
         self._stats.step_s += taken_s
 
     def _takers(self, of: Pass) -> dict[int, TakeLogits]:

@@ -25,6 +25,12 @@ class Stats:
     steps: int = 0
     step_tokens: int = 0  # rows that decoded
     step_s: float = 0.0
+    turns: dict[int, int] = field(default_factory=dict)  # passes and steps, by tokens: up to 1, 2, 4, 8, ...
 
     def count_finish(self, reason: str) -> None:
         self.finished[reason] = self.finished.get(reason, 0) + 1
+
+    def count_turn(self, n_tokens: int) -> None:
+        """A pass or a step of so many tokens, padding left out."""
+        most = 1 << (n_tokens - 1).bit_length()
+        self.turns[most] = self.turns.get(most, 0) + 1

@@ -6,7 +6,7 @@ text  fields  sampling                      what may be asked for; what the engi
 answers  scores  live                       answers on their way; of a prompt's tokens; to a client that may leave
 structure  grammar                          answers of a form that was asked for
 logprobs  usage                             parts of what is answered
-tools                                       functions that an answer may call
+calls  tools                                calls of functions, as text; those that an answer may make
 completions  chat  responses                the ways to ask, each with its fields
 torchserve  model_config                    the same in TorchServe's form
 about  tokens  metrics                      the rest

@@ -25,6 +25,7 @@ class Ask:
     stops          strings at which it ends; shows_stop: the one that it ended at is its last text
     after          ids of the text that it goes on with
     ends           stop ids that are no news to the client
+    shown          control tokens that are told by their names
     shows_answer   False: only the echo is told
     echo           what is told first
     """
@@ -34,6 +35,7 @@ class Ask:
     stops: Sequence[str] = ()
     after: Sequence[int] = ()
     ends: Collection[int] = ()
+    shown: Collection[int] = ()
     shows_answer: bool = True
     shows_stop: bool = False
     echo: Echo | None = None
@@ -127,7 +129,7 @@ class _Running:
     def __init__(self, service: Service, ask: Ask) -> None:
         self._service, self._ask = service, ask
         self._has_come = asyncio.Event()
-        self._answer = service.tokenizer.answer(ask.stops, ask.after)
+        self._answer = service.tokenizer.answer(ask.stops, ask.after, ask.shown)
         self._stream = service.engine.submit(ask.request, _in_loop(self._has_come.set))
         self._tokens: list[Told] = []  # that are not told yet
         self._last_id: int | None = None

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.mixtral8x7b.host_rows.params import MOST_LOGPROBS
 from models.mixtral8x7b.server.answers import Ending, collected, parts_of
+from models.mixtral8x7b.server.calls import OWN, Call, CallReader, told_calls, told_result
 from models.mixtral8x7b.server.errors import UNAVAILABLE, ApiError
 from models.mixtral8x7b.server.experts import experts_field
 from models.mixtral8x7b.server.fields import Fields
@@ -22,8 +23,9 @@ from models.mixtral8x7b.server.sampling import ask_of, first_seed, room_for
 from models.mixtral8x7b.server.scores import Told
 from models.mixtral8x7b.server.service import Service
 from models.mixtral8x7b.server.text import Text
-from models.mixtral8x7b.server.tools import Call, CallReader, NamedTool, Tool, Tools, told_calls, told_result, tools_of
+from models.mixtral8x7b.server.tools import NamedTool, Tool, Tools, tools_of
 from models.mixtral8x7b.server.usage import Usage
+from models.mixtral8x7b.tokenizer import Tokenizer
 
 
 class TextPart(BaseModel):
@@ -51,9 +53,14 @@ class Message(BaseModel):
             raise ValueError("a content")
         return self
 
-    def told(self) -> dict[str, str]:
-        """As the tokenizer has it: what a function returned is the user's."""
+    def told(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        """As the tokenizer has it. Where its chats have no form for tools, what a function returned is the user's."""
         text = joined(self.content or "")
+        if tokenizer.call_form is not None:
+            told: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": text}
+            if self.tool_calls and self.role == "assistant":
+                told["tool_calls"] = [call.told() for call in self.tool_calls]
+            return told | {"tool_call_id": self.tool_call_id or ""} if self.role == "tool" else told
         if self.role == "tool":
             return {"role": "user", "content": told_result(self.tool_call_id, text)}
         if self.tool_calls and self.role == "assistant":
@@ -70,6 +77,8 @@ class ChatFields(Fields):
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
 
     NOT_OFFERED: ClassVar = Fields.NOT_OFFERED | {
         "audio": (),
@@ -83,8 +92,6 @@ class ChatFields(Fields):
         "echo": (False,),
         "best_of": (1,),
         "add_special_tokens": (False,),
-        "add_generation_prompt": (True,),
-        "continue_final_message": (False,),
         "chat_template": (),
         "chat_template_kwargs": ({},),
         "documents": ([],),
@@ -95,6 +102,9 @@ class ChatFields(Fields):
         super().check(service)
         if self.top_logprobs is not None and not self.logprobs:
             raise ApiError("top_logprobs is given without logprobs; set logprobs to true", param="top_logprobs")
+        if self.add_generation_prompt and self.continue_final_message:
+            message = "add_generation_prompt and continue_final_message are both true; set one of them to false"
+            raise ApiError(message, param="continue_final_message")
 
     @property
     def most_tokens(self) -> int | None:
@@ -108,13 +118,25 @@ def chat_routes(service: Service) -> APIRouter:
     async def chat_completions(fields: ChatFields) -> Response:
         fields.check(service)
         tools = tools_of(fields.tools, fields.tool_choice, fields.parallel_tool_calls)
-        messages = [message.told() for message in fields.messages]
-        ids = await asyncio.to_thread(service.tokenizer.encode_chat, [tools.told(), *messages] if tools else messages)
+        ids = await asyncio.to_thread(_encoded, service.tokenizer, fields, tools)
         grammar = await asyncio.to_thread(_grammar, service, fields, tools)
         chat = _Chat(service, fields, ids, grammar, calls=tools is not None)
         return event_stream(chat.chunks()) if fields.stream else one_answer(chat.whole)
 
     return router
+
+
+def _encoded(tokenizer: Tokenizer, fields: ChatFields, tools: Tools | None) -> list[int]:
+    messages = [message.told(tokenizer) for message in fields.messages]
+    has_form = tokenizer.call_form is not None
+    if tools is not None and not has_form:
+        messages = [tools.system_prompt(), *messages]
+    return tokenizer.encode_chat(
+        messages,
+        tools.told() if tools is not None and has_form else (),
+        fields.add_generation_prompt is not False,
+        bool(fields.continue_final_message),
+    )
 
 
 def _grammar(service: Service, fields: ChatFields, tools: Tools | None) -> Callable[[], Matcher] | None:
@@ -124,7 +146,7 @@ def _grammar(service: Service, fields: ChatFields, tools: Tools | None) -> Calla
     if form is not None:
         message = "tools and a form of the answer are both given; leave one of them out, or set tool_choice to none"
         raise ApiError(message, param="tools")
-    return tools.grammar(service.grammars)
+    return tools.grammar(service.grammars, service.tokenizer)
 
 
 class _Chat:
@@ -139,11 +161,25 @@ class _Chat:
         calls: bool,
     ) -> None:
         self._service, self._fields = service, fields
-        self._readers = [CallReader() for _ in range(fields.n_choices)] if calls else None
+        form = service.tokenizer.call_form
+        self._readers = [CallReader(form or OWN) for _ in range(fields.n_choices)] if calls else None
+        shown = service.tokenizer.control_in(form) if calls and form else ()
+        goes_on = bool(fields.continue_final_message)
         most, seed = room_for(service, "messages", len(ids), fields.most_tokens), first_seed(fields)
         logprobs = (fields.top_logprobs or 0) if fields.logprobs else None
         self._asks = [
-            ask_of(service, fields, index, ids, most, seed + index, logprobs, grammar)
+            ask_of(
+                service,
+                fields,
+                index,
+                ids,
+                most,
+                seed + index,
+                logprobs,
+                grammar,
+                goes_on=goes_on,
+                shown=shown,
+            )
             for index in range(fields.n_choices)
         ]
         self._usage = Usage(len(ids), [0])

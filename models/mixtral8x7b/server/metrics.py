@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from models.mixtral8x7b.engine.engine import Engine
+from models.mixtral8x7b.engine.stats import Stats
 from models.mixtral8x7b.engine.stream import Finish
 
 _SHORT = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
 _LONG = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920)
+_TOKENS = tuple(2**power for power in range(15))  # of a pass or a step: to 16384, the largest pass
 _REASONS = ("stop", "length", "abort", "error")
 
 
@@ -93,6 +95,16 @@ class _OfTheEngine(Collector):
             counter = CounterMetricFamily(f"vllm:{name}", says, labels=["model_name"])
             counter.add_metric([self._model_name], value)
             yield counter
+        says = "Tokens of a prefill pass or a decode step, padding left out."
+        turns = HistogramMetricFamily("vllm:iteration_tokens_total", says, labels=["model_name"])
+        turns.add_metric([self._model_name], _up_to(stats), stats.prefilled_tokens + stats.step_tokens)
+        yield turns
+
+
+def _up_to(stats: Stats) -> list[tuple[str, float]]:
+    """How many passes and steps had at most so many tokens, in Prometheus' form."""
+    found = [(str(float(most)), sum(n for size, n in stats.turns.items() if size <= most)) for most in _TOKENS]
+    return [*found, ("+Inf", sum(stats.turns.values()))]
 
 
 def metric_routes(metrics: Metrics) -> APIRouter:

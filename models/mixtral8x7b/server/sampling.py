@@ -1,7 +1,7 @@
 """What a request's fields mean for the engine: how each of its answers is drawn and ends."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.host_rows import Grammar, HostRow, RowParams, chip_params, needs_host
@@ -34,8 +34,10 @@ def ask_of(
     grammar: Callable[[], Grammar] | None,
     echo: Echo | None = None,
     goes_on: bool = False,
+    shown: Collection[int] = (),
 ) -> Ask:
-    """One answer. goes_on: it continues the prompt's text. max_new_tokens 0: a token is drawn and not shown.
+    """One answer. goes_on: it continues the prompt's text. shown: control tokens that are told by their names.
+    max_new_tokens 0: a token is drawn and not shown.
 
     Raises what is wrong with the fields as a Mistake.
     """
@@ -64,6 +66,7 @@ def ask_of(
         fields.stops,
         after=ids if goes_on else [],
         ends=ends,
+        shown=shown,
         shows_answer=max_new_tokens > 0,
         shows_stop=bool(fields.include_stop_str_in_output),
         echo=echo,

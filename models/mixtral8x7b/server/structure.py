@@ -36,21 +36,25 @@ class ResponseFormat(BaseModel):
 
 
 class StructuredOutputs(BaseModel):
-    """One of the three."""
+    """One of the four. grammar: in llguidance's form of Lark."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
     json_: AnyObject | str | None = Field(default=None, alias="json")
     regex: SomeText | None = None
     choice: Annotated[list[SomeText], Field(min_length=1)] | None = None
+    grammar_: SomeText | None = Field(default=None, alias="grammar")
 
     def grammar(self, grammars: Grammars) -> Callable[[], Matcher]:
         name = "structured_outputs"
-        if sum(one is not None for one in (self.json_, self.regex, self.choice)) != 1:
-            raise ApiError(f"{name} names none or several forms; expected one of json, regex and choice", param=name)
+        if sum(one is not None for one in (self.json_, self.regex, self.choice, self.grammar_)) != 1:
+            message = f"{name} names none or several forms; expected one of json, regex, choice and grammar"
+            raise ApiError(message, param=name)
         if self.regex is not None:
             return grammars.of_regex(name, self.regex)
         if self.choice is not None:
             return grammars.of_choice(name, self.choice)
+        if self.grammar_ is not None:
+            return grammars.of_lark(name, self.grammar_)
         return grammars.of_schema(name, _schema(name, self.json_))
 
 

@@ -14,7 +14,8 @@ from models.mixtral8x7b.server.text import Text
 
 
 class ToTokens(BaseModel):
-    """A prompt or messages."""
+    """A prompt or messages. A prompt that is no more than the name of a control token, <s> say, is that token where
+    add_special_tokens is false: lm-eval asks so for what begins and ends a text."""
 
     model_config = ConfigDict(strict=True, extra="allow")
     model: str | None = None
@@ -37,7 +38,9 @@ def token_routes(service: Service) -> APIRouter:
         if (asked.prompt is None) == (asked.messages is None):
             raise ApiError("expected a prompt or messages, one of the two", param="prompt")
         if asked.messages is not None:
-            return tokenizer.encode_chat([message.told() for message in asked.messages])
+            return tokenizer.encode_chat([message.told(tokenizer) for message in asked.messages])
+        if asked.add_special_tokens is False and (token := tokenizer.control_id(asked.prompt or "")) is not None:
+            return [token]
         return tokenizer.encode(asked.prompt or "", asked.add_special_tokens is not False)
 
     @router.post("/tokenize")

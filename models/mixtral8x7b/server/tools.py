@@ -1,23 +1,22 @@
-"""Functions that an answer may call: how the model is told of them, what a call looks like, and reading it back.
+"""Functions that an answer may call: how the model is told of them, and that it calls no others.
 
-    [TOOL_CALLS][{"name": "weather", "arguments": {"city": "Paris"}}]
-
-The grammar sees to it: every name is one of them and all arguments are of its schema. Mixtral 8x7B was trained without
-a form for this; what functions there are is told in the system prompt.
+The grammar sees to it: every name is one of them and all arguments are of its schema. Where the chat's form has none
+for tools, as Mixtral 8x7B's, what functions there are is told in the system prompt.
 """
 
 import json
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.mixtral8x7b.server.calls import OWN, RESULTS
 from models.mixtral8x7b.server.errors import ApiError
 from models.mixtral8x7b.server.grammar import Grammars, Matcher, with_little_space
-from models.mixtral8x7b.server.text import AnyObject, Text, checked
+from models.mixtral8x7b.server.text import AnyObject, Text
+from models.mixtral8x7b.tokenizer import Tokenizer
 
-MARK, RESULTS = "[TOOL_CALLS]", "[TOOL_RESULTS]"
+ID = "/[a-zA-Z0-9]{9}/"
 NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
 _TOLD = """\
 You may call these functions:
@@ -53,21 +52,6 @@ class NamedTool(BaseModel):
     function: FunctionName
 
 
-class CalledFunction(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
-    name: Text
-    arguments: Text
-
-
-class Call(BaseModel):
-    """Of an earlier answer."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-    id: Text
-    type: Literal["function"] = "function"
-    function: CalledFunction
-
-
 class Tools(NamedTuple):
     """Those that one request's answers may call. needs_call: an answer is a call, not text."""
 
@@ -75,29 +59,42 @@ class Tools(NamedTuple):
     needs_call: bool
     one_call: bool
 
-    def told(self) -> dict[str, str]:
-        """A system message."""
-        functions = "\n".join(
-            json.dumps(one.model_dump(exclude_none=True), ensure_ascii=False) for one in self.functions
-        )
-        return {"role": "system", "content": _TOLD.format(functions=functions, mark=MARK, results=RESULTS)}
+    def told(self) -> list[dict[str, Any]]:
+        """As templates take them."""
+        return [{"type": "function", "function": one.model_dump(exclude_none=True)} for one in self.functions]
 
-    def grammar(self, grammars: Grammars) -> Callable[[], Matcher]:
+    def system_prompt(self) -> dict[str, str]:
+        functions = "\n".join(json.dumps(one["function"], ensure_ascii=False) for one in self.told())
+        return {"role": "system", "content": _TOLD.format(functions=functions, mark=OWN.mark, results=RESULTS)}
+
+    def grammar(self, grammars: Grammars, tokenizer: Tokenizer) -> Callable[[], Matcher]:
         """Raises ApiError for parameters that are no schema."""
-        several = "" if self.one_call else " (/, ?/ call)*"
+        form = tokenizer.call_form or OWN
+
+        def lark(text: str) -> str:
+            parts = [text] if form is OWN else tokenizer.parts(text)
+            return " ".join(f"<[{part}]>" if isinstance(part, int) else json.dumps(part) for part in parts)
+
+        several = "" if self.one_call or form.between is None else f" ({lark(form.between)} call)*"
         rules = [
             "start: calls" if self.needs_call else "start: calls | TEXT",
-            f'calls: MARK "[" call{several} "]"',
-            r"MARK: / ?\[TOOL_CALLS\]/",
+            f"calls: begin call{several} {lark(form.end)}",
+            f"begin: {lark(form.begin)}"
+            if lark(form.begin).startswith("<")
+            else f'begin: BEGIN\nBEGIN: " "? {lark(form.begin)}',
             "call: " + " | ".join(f"call_{number}" for number in range(len(self.functions))),
         ]
         for number, one in enumerate(self.functions):
             parameters = one.parameters or NO_PARAMETERS
             grammars.of_schema("tools", parameters)  # what is wrong with it is told of it alone
-            begin = json.dumps(f'{{"name": "{one.name}", "arguments": ')
-            rules.append(f'call_{number}: {begin} %json {json.dumps(with_little_space(parameters))} "}}"')
+            fields = [json.dumps(one.name), f"%json {json.dumps(with_little_space(parameters))}"]
+            first, second = fields if form.name_first else reversed(fields)
+            rule = f"call_{number}: {first} {lark(form.inside)} {second}"
+            if form.around_id:
+                rule += f" ({lark(form.around_id[0])} {ID} {lark(form.around_id[1])})?"
+            rules.append(rule)
         if not self.needs_call:
-            rules.append(r"TEXT: /(?s:.*)/ & ~/ ?\[TOOL_CALLS\](?s:.*)/")
+            rules += ["TEXT: /(?s:.*)/ & ~MARKED", f'MARKED: " "? {json.dumps(form.mark)} /(?s:.*)/']
         return grammars.of_lark("tools", "\n".join(rules))
 
 
@@ -119,61 +116,3 @@ def tools_of(tools: Sequence[Tool] | None, choice: str | NamedTool | None, paral
     if named is not None:
         return Tools([one for one in functions if one.name == named], needs_call=True, one_call=True)
     return Tools(functions, choice == "required", parallel is False)
-
-
-def told_calls(calls: Sequence[Call]) -> str:
-    """An earlier answer's calls, as the model made them."""
-    return MARK + json.dumps(
-        [{"name": call.function.name, "arguments": _value(call.function.arguments)} for call in calls],
-        ensure_ascii=False,
-    )
-
-
-def told_result(call_id: str | None, content: str) -> str:
-    """What a function has returned, as the model is told."""
-    return f"{RESULTS} {json.dumps({'call_id': call_id, 'content': content}, ensure_ascii=False)}"
-
-
-class CallReader:
-    """Tells the calls of one answer from its text, as it comes."""
-
-    def __init__(self) -> None:
-        self._held, self._is_text = "", False
-
-    def feed(self, text: str, is_last: bool) -> tuple[str, list[dict[str, Any]]]:
-        """(the text that is certain to be text, the calls, when they are whole). Calls that were cut off are text."""
-        if self._is_text:
-            return text, []
-        self._held += text
-        begun = self._held.removeprefix(" ")
-        if is_last and (calls := _calls_in(begun)):
-            return "", calls
-        if not is_last and (begun.startswith(MARK) or MARK.startswith(begun)):
-            return "", []
-        self._is_text = True
-        return self._held, []
-
-
-def _calls_in(text: str) -> list[dict[str, Any]]:
-    """In OpenAI's form; none where it is text, or was cut off."""
-    if not text.startswith(MARK):
-        return []
-    try:
-        calls = json.loads(text.removeprefix(MARK))
-    except ValueError:
-        return []
-    return [
-        {
-            "id": f"call_{uuid.uuid4().hex[:24]}",
-            "type": "function",
-            "function": {"name": call["name"], "arguments": json.dumps(call["arguments"], ensure_ascii=False)},
-        }
-        for call in calls
-    ]
-
-
-def _value(arguments: str) -> Any:
-    try:
-        return checked(json.loads(arguments))
-    except (ValueError, RecursionError):
-        return arguments

@@ -3,15 +3,25 @@
 errors  added_tokens                          what every other file here knows
 finding  beside                               which file it is; what stands beside it
 sentencepiece_file  json_file                 the two kinds of tokenizer files
-roles  template  chat                         who says what; how a chat is written for a model
+roles  template  chat  call_form              who says what; how a chat is written for a model, and calls in it
 stream  stops  answer                         text as it comes, up to where it stops
 tokenizer  conversation                       all of it together; a chat of many turns
 """
 
 from models.mixtral8x7b.tokenizer.answer import Answer
+from models.mixtral8x7b.tokenizer.call_form import CallForm
 from models.mixtral8x7b.tokenizer.conversation import Conversation
 from models.mixtral8x7b.tokenizer.errors import ChatError, StopError, TokenizerError
 from models.mixtral8x7b.tokenizer.stream import StreamDecoder
 from models.mixtral8x7b.tokenizer.tokenizer import Tokenizer
 
-__all__ = ["Answer", "ChatError", "Conversation", "StopError", "StreamDecoder", "Tokenizer", "TokenizerError"]
+__all__ = [
+    "Answer",
+    "CallForm",
+    "ChatError",
+    "Conversation",
+    "StopError",
+    "StreamDecoder",
+    "Tokenizer",
+    "TokenizerError",
+]

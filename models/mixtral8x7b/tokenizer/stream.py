@@ -1,26 +1,38 @@
 """Text as its ids come."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
 REPLACEMENT = "\ufffd"  # what bytes that are no complete character are decoded to
 LONGEST = 8  # ids that are decoded together while all of them are characters
 LONGEST_RUN = 16  # ids after which bytes that are no character are told before one is
 BYTES = 4  # of the longest character
+_NO_NAMES: Mapping[int, str] = MappingProxyType({})
 
 
 class StreamDecoder:
     """Decodes ids as they come. Joined, the pieces are `decode` of all ids; none ends inside a character.
 
     skipped    ids that have no text
+    names      the text of some of those ids, where it is wanted all the same
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], skipped: Collection[int] = frozenset()) -> None:
-        self._decode, self._skipped = decode, skipped
+    def __init__(
+        self,
+        decode: Callable[[Sequence[int]], str],
+        skipped: Collection[int] = frozenset(),
+        names: Mapping[int, str] = _NO_NAMES,
+    ) -> None:
+        self._decode, self._skipped, self._names = decode, skipped, names
         self._ids: list[int] = []  # decoded together, so that a space between pieces is not lost
         self._n_told = 0  # characters of their text that have been returned
 
     def push(self, token_id: int) -> str:
         """The text that is certain now: empty while a character is incomplete."""
+        if token_id in self._names:
+            piece = self.flush() + self._names[token_id]
+            self._ids, self._n_told = [], 0
+            return piece
         if token_id in self._skipped:
             return ""
         self._ids.append(token_id)

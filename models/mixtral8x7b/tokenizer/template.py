@@ -42,28 +42,40 @@ class ChatTemplate:
         """Whether the template itself writes a name."""
         return any(name in text for text in self._literals)
 
-    def render(self, messages: Sequence[Message], names: Mapping[str, str]) -> str:
-        """The chat with the beginning of an answer. `names`: bos_token and so on.
+    def render(
+        self,
+        messages: Sequence[Message],
+        names: Mapping[str, str],
+        tools: Sequence[Mapping[str, Any]] = (),
+        add_generation_prompt: bool = True,
+    ) -> str:
+        """The chat, with the beginning of an answer if that is wanted. `names`: bos_token and so on.
 
         A template that refuses system prompts or neighbours of one role gets them joined into the user's turns.
         Raises ChatError if it refuses this too, TokenizerError if it is no template.
         """
         try:
-            return self._render(messages, names)
+            return self._render(messages, names, tools, add_generation_prompt)
         except _Refusal as refusal:
             first, *others = alternating(messages)
             joined = [with_prompt(first, system_prompt(messages)), *others]
             if joined == list(messages):
                 raise self._refused(refusal) from refusal
         try:
-            return self._render(joined, names)
+            return self._render(joined, names, tools, add_generation_prompt)
         except _Refusal as refusal:
             raise self._refused(refusal) from refusal
 
-    def _render(self, messages: Sequence[Message], names: Mapping[str, str]) -> str:
-        told = [{"role": message.role, "content": message.content} for message in messages]
+    def _render(
+        self,
+        messages: Sequence[Message],
+        names: Mapping[str, str],
+        tools: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool,
+    ) -> str:
+        given = {"tools": list(tools) or None, "documents": None, "add_generation_prompt": add_generation_prompt}
         try:
-            return self._compiled.render(messages=told, tools=None, documents=None, add_generation_prompt=True, **names)
+            return self._compiled.render(messages=list(map(_told, messages)), **given, **names)
         except _Refusal:
             raise
         except _OF_A_TEMPLATE as error:
@@ -90,6 +102,15 @@ class ChatTemplate:
             return []  # told when a chat is rendered
         texts = [node.data for node in parsed.find_all(nodes.TemplateData)]
         return texts + [node.value for node in parsed.find_all(nodes.Const) if isinstance(node.value, str)]
+
+
+def _told(message: Message) -> dict[str, Any]:
+    told: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.calls:
+        told["tool_calls"] = list(message.calls)
+    if message.call_id is not None:
+        told["tool_call_id"] = message.call_id
+    return told
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

@@ -1,17 +1,30 @@
 """The tokenizer of a checkpoint: ids are plain lists of int."""
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from models.mixtral8x7b.tokenizer.added_tokens import AddedToken, aliases, merged, pattern_of
 from models.mixtral8x7b.tokenizer.answer import Answer
 from models.mixtral8x7b.tokenizer.beside import Beside, Template
-from models.mixtral8x7b.tokenizer.chat import CHATML, check_mistral, encode_mistral, is_chatml
-from models.mixtral8x7b.tokenizer.errors import TokenizerError
+from models.mixtral8x7b.tokenizer.call_form import TOOLS, CallForm, shown_calls
+from models.mixtral8x7b.tokenizer.chat import (
+    CHATML,
+    V3_TOOLS,
+    arranged,
+    check_mistral,
+    encode_mistral,
+    has_v3_tools,
+    is_chatml,
+)
+from models.mixtral8x7b.tokenizer.errors import ChatError, TokenizerError
 from models.mixtral8x7b.tokenizer.finding import find, is_json, read, values_of
 from models.mixtral8x7b.tokenizer.json_file import JsonFile, added_tokens
-from models.mixtral8x7b.tokenizer.roles import Message, messages_of
+from models.mixtral8x7b.tokenizer.roles import Message, check_last, messages_of
 from models.mixtral8x7b.tokenizer.sentencepiece_file import SentencePieceFile
 from models.mixtral8x7b.tokenizer.stops import StopStrings
 from models.mixtral8x7b.tokenizer.stream import LONGEST, StreamDecoder
@@ -94,31 +107,79 @@ class Tokenizer:
         """The text of ids; control tokens, and ids that mean nothing, have none."""
         return self._pieces.decode([i for i in ids if i not in self.control_ids])
 
-    def encode_chat(self, turns: Sequence[str] | Sequence[Mapping[str, str]]) -> list[int]:
+    @cached_property
+    def call_form(self) -> CallForm | None:
+        """How the model's chats show calls of functions; None: they have no form for tools, or none that is known."""
+        template = self._tools_template
+        if template is None:
+            return None
+
+        def render(messages: Sequence[Message], add_generation_prompt: bool) -> str:
+            return template.render(messages, self.roles, TOOLS, add_generation_prompt)
+
+        return shown_calls(render, [self._contents[i] for i in self.stop_ids if i in self._contents])
+
+    def parts(self, form: str) -> list[str | int]:
+        """A text of the chat's form, cut into text and control tokens."""
+        found = re.split(f"({pattern_of(self._control).pattern})", form)
+        return [self._control[part].id if part in self._control else part for part in found if part]
+
+    def control_in(self, form: CallForm) -> list[int]:
+        """The control tokens of calls."""
+        texts = (form.begin, form.inside, form.between or "", form.end, *(form.around_id or ()))
+        return [part for text in texts for part in self.parts(text) if isinstance(part, int)]
+
+    def encode_chat(
+        self,
+        turns: Sequence[str] | Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] = (),
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+    ) -> list[int]:
         """A conversation as the model was trained to read it, up to where its answer begins.
 
         turns    ["Hi", "Hello.", "Who?"]: user, assistant, user, ...; or messages, each with a role (user, assistant or
-                 system) and a content. The last word is the user's.
+                 system) and a content. The last word is the user's. Where there is a `call_form` the assistant's may
+                 have tool_calls, each {"id", "type", "function": {"name", "arguments": {...}}}, and those of the role
+                 tool have a tool_call_id
+        tools    each {"type": "function", "function": {"name", "description", "parameters"}}, where there is a form
+        add_generation_prompt     False: the chat alone, whoever has the last word
+        continue_final_message    the last message is the assistant's, and is to go on; no answer begins
 
         As the checkpoint's chat template writes it, else in Mistral's form (see `chat`). Control tokens in what is said
         are text. Raises ChatError for a chat that cannot be put to the model, TokenizerError if nobody knows how.
         """
-        messages = messages_of(turns)
-        if self._template:
-            return self._encode_with(self._template, messages)
-        check_mistral(self._tokens, self._has_mistral_pieces, self.file)
+        messages = messages_of(turns, self.call_form is not None)
+        check_last(messages, add_generation_prompt, continue_final_message)
+        prompts = add_generation_prompt and not continue_final_message
+        template = self._template
+        if template is None:
+            check_mistral(self._tokens, self._has_mistral_pieces, self.file)
+            if tools or any(message.calls or message.call_id for message in messages):
+                template, messages = self._tools_template, arranged(messages, has_tokens=True)
+        if template is not None:
+            try:
+                return self._encode_with(template, messages, tools, prompts, continue_final_message)
+            except RecursionError as error:
+                message = "a chat has tools or calls that are nested too deep to be written; give flatter ones"
+                raise ChatError(message) from error
         ids = {content: token.id for content, token in self._control.items()}
-        return encode_mistral(messages, self._pieces.encode, ids, self.bos_id, self.eos_id)
+        encoded = encode_mistral(messages, self._pieces.encode, ids, self.bos_id, self.eos_id)
+        return encoded[:-1] if continue_final_message else encoded
 
     def stream(self) -> StreamDecoder:
         return StreamDecoder(self._pieces.decode, self.control_ids)
 
-    def answer(self, stops: Iterable[str] = (), after: Sequence[int] = ()) -> Answer:
+    def answer(
+        self, stops: Iterable[str] = (), after: Sequence[int] = (), shown: Collection[int] = frozenset()
+    ) -> Answer:
         """The text of ids as they come, up to the first stop string. Raises StopError for one that is no text.
 
         after    ids of a text that it goes on with: it then has the space that it begins with
+        shown    control tokens that are told by their names
         """
-        decoder = self.stream()
+        names = {token: self._contents[token] for token in shown}
+        decoder = StreamDecoder(self._pieces.decode, self.control_ids, names)
         for token in after[-LONGEST:]:
             decoder.push(token)
         return Answer(decoder, StopStrings(stops))
@@ -128,6 +189,10 @@ class Tokenizer:
         line = self._pieces.encode("\n")
         ids = self._pieces.encode("\n" + text)
         return ids[len(line) :] if ids[: len(line)] == line else self._pieces.encode(text)
+
+    def control_id(self, name: str) -> int | None:
+        """The control token of this name; None: there is none."""
+        return self._control[name].id if name in self._control else None
 
     def token_bytes(self, token_id: int) -> bytes:
         """What a token is within a text: UTF-8, not always a whole character; the content of a control token."""
@@ -139,18 +204,42 @@ class Tokenizer:
             return bytes([int(byte[1], 16)]) if byte else name.replace("▁", " ").encode()
         return bytes(_BYTE_OF[letter] for letter in name if letter in _BYTE_OF)
 
-    def _encode_with(self, template: ChatTemplate, messages: Sequence[Message]) -> list[int]:
+    @property
+    def _tools_template(self) -> ChatTemplate | None:
+        if self._template is None and has_v3_tools(self._control):
+            return ChatTemplate(Template(V3_TOOLS, self.file))
+        return self._template
+
+    def _encode_with(
+        self,
+        template: ChatTemplate,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool,
+        continue_final_message: bool,
+    ) -> list[int]:
         """What is said is given to the template with characters in place of control tokens, so that those in what it
         renders are its own."""
-        said = "".join(message.content for message in messages)
+        said = json.dumps([[m.content, m.calls, m.call_id] for m in messages] + [tools], ensure_ascii=False)
         unused = (chr(code) for code in _PRIVATE if chr(code) not in said)
         stand_ins = dict(zip(self._control, unused, strict=False))
         control = pattern_of(self._control)
+
+        def mask(text: str) -> str:
+            return control.sub(lambda found: stand_ins[found[0]], text)
+
         masked = [
-            Message(message.role, control.sub(lambda found: stand_ins[found[0]], message.content))
+            replace(
+                message,
+                content=mask(message.content),
+                calls=tuple(_with_texts(message.calls, mask)),
+                call_id=message.call_id and mask(message.call_id),
+            )
             for message in messages
         ]
-        form = template.render(masked, self.roles)
+        form = template.render(masked, self.roles, _with_texts(list(tools), mask), add_generation_prompt)
+        if continue_final_message:
+            form = _up_to(form, masked[-1].content.strip(), self.file)
         form = control.sub(lambda found: self._aliases[self._control[found[0]].id], form)
         return self._pieces.encode_form(form.translate({ord(mark): name for name, mark in stand_ins.items()}))
 
@@ -164,6 +253,26 @@ class Tokenizer:
                 "put the added_tokens.json or tokenizer.json that came with the weights there"
             )
         return token.id
+
+
+def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """JSON with each of its texts changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(key): _with_texts(one, change) for key, one in value.items()}
+    return [_with_texts(one, change) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _up_to(form: str, text: str, file: Path) -> str:
+    """A chat's form up to the end of its last message."""
+    place = form.rfind(text)
+    if place < 0:
+        raise ChatError(
+            f"the chat template beside {file} changes the last message, so that it cannot be continued; "
+            "leave continue_final_message out"
+        )
+    return form[: place + len(text)]
 
 
 def _tokens(source: JsonFile | SentencePieceFile, beside: Beside, roles: Mapping[str, str]) -> list[AddedToken]:
