@@ -6,7 +6,8 @@
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
 PYTHON = .venv/bin/python
 # Tests mean the same everywhere: no checkpoint, cache or target of the user's.
-OF_THE_USER = MIXTRAL_CKPT_DIR MIXTRAL_TOKENIZER_PATH MIXTRAL_CACHE_PATH MIXTRAL_TARGET MIXTRAL_FABRIC
+OF_THE_USER = MIXTRAL_CKPT_DIR MIXTRAL_TOKENIZER_PATH MIXTRAL_CACHE_PATH MIXTRAL_TARGET MIXTRAL_FABRIC MIXTRAL_TRACE \
+    MIXTRAL_ATTENTION_CHUNK MIXTRAL_FIDELITY
 PYTEST_SIM = env $(OF_THE_USER:%=-u %) $(PYTHON) -m pytest --target sim --durations=0 $(VERDICTS:%=--verdicts %)
 PYTEST = env $(OF_THE_USER:%=-u %) -u MIXTRAL_SFPI -u MIXTRAL_MOCK_SFPI $(PYTHON) -m pytest
 # Two processes with a thread each, on the two cores that the README asks for; a file of tests stays in one where its

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from models.mixtral8x7b.machine import chosen_machine
 from models.mixtral8x7b.mistake import Mistake
 from models.mixtral8x7b.program import show_everything
-from models.mixtral8x7b.settings import chosen_fabric
 from models.mixtral8x7b.target import T3000_CHIPS, TARGETS, chosen_target, use_target
 
 
@@ -58,9 +58,11 @@ def mesh(request: pytest.FixtureRequest) -> Iterator:
     from models.mixtral8x7b.tt.mesh import open_mesh
 
     n_chips = request.config.getoption("--chips") or request.param
+    target = chosen_target(request.config.getoption("--target"))
+    machine = chosen_machine(target, request.config.getoption("--fabric"))
     with ExitStack() as stack:
         try:
-            opened = stack.enter_context(open_mesh(n_chips, chosen_fabric(request.config.getoption("--fabric"))))
+            opened = stack.enter_context(open_mesh(n_chips, machine.fabric))
         except Mistake as mistake:
             raise pytest.fail.Exception(str(mistake), pytrace=False) from None
         yield opened

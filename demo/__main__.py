@@ -6,8 +6,9 @@
 import argparse
 from pathlib import Path
 
+from models.mixtral8x7b.machine import chosen_machine
 from models.mixtral8x7b.program import program
-from models.mixtral8x7b.settings import Settings, chosen_fabric
+from models.mixtral8x7b.settings import Settings
 from models.mixtral8x7b.target import T3000_CHIPS, TARGETS, chosen_target, use_target
 
 
@@ -47,7 +48,7 @@ def main() -> None:
         precision=arguments.precision,
         cache_only=arguments.cache_only,
     )
-    with open_mesh(arguments.chips, chosen_fabric(arguments.fabric)) as mesh:
+    with open_mesh(arguments.chips, chosen_machine(target, arguments.fabric).fabric) as mesh:
         if arguments.warm_up:
             warm_up(options, settings, mesh)
         else:

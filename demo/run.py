@@ -10,6 +10,7 @@ from models.mixtral8x7b.checkpoint.cached import Checkpoint
 from models.mixtral8x7b.checkpoint.tiny import TINY_NOTE
 from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.generator import Generator
+from models.mixtral8x7b.machine import chosen_machine
 from models.mixtral8x7b.paging import blocks_for
 from models.mixtral8x7b.progress import progress_bar
 from models.mixtral8x7b.settings import Settings
@@ -60,7 +61,8 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
         raise ConfigError(
             f"{options.max_new_tokens} new tokens; expected 1 to {options.context - 1}, the context less 1"
         )
-    precision = preset(options.precision)
+    machine = chosen_machine(target)
+    precision = preset(options.precision, machine)
     checkpoint, cache = open_checkpoint(settings, options.flavour)
     checkpoint.config.check_context(options.context)
     tokenizer = Tokenizer(settings.tokenizer or checkpoint.directory)
@@ -75,7 +77,7 @@ def run_demo(options: DemoOptions, settings: Settings, mesh: Mesh, target: str) 
     )
     loaded = time.perf_counter()
     columns, times = [], []
-    generator = Generator(model, trace=can_trace(target))
+    generator = Generator(model, trace=can_trace(target) and machine.trace == "on")
     with progress_bar("answering") as on_progress:
         for column in generator.generate(
             [prompt.ids for prompt in prompts],

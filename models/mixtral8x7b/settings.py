@@ -18,6 +18,9 @@ class Settings:
 
     target: str | None  # MIXTRAL_TARGET: cpu, mock, sim or device
     fabric: str | None  # MIXTRAL_FABRIC: ring or line: how collectives go round the chips
+    trace: str | None  # MIXTRAL_TRACE: on or off: whether the decode step is recorded and replayed
+    attention_chunk: str | None  # MIXTRAL_ATTENTION_CHUNK: 256, 128 or 64 rows and keys of a core at a time
+    fidelity: str | None  # MIXTRAL_FIDELITY: preset, HiFi3 or HiFi2, of all but 4-bit weights
     checkpoint: Path | None  # MIXTRAL_CKPT_DIR: a repacked directory
     tokenizer: Path | None  # MIXTRAL_TOKENIZER_PATH: tokenizer.model, tokenizer.json or the directory that holds it
     weight_cache: Path | None  # MIXTRAL_CACHE_PATH: where weights in device format are kept
@@ -32,6 +35,9 @@ class Settings:
         return cls(
             target=os.environ.get("MIXTRAL_TARGET") or None,
             fabric=os.environ.get("MIXTRAL_FABRIC") or None,
+            trace=os.environ.get("MIXTRAL_TRACE") or None,
+            attention_chunk=os.environ.get("MIXTRAL_ATTENTION_CHUNK") or None,
+            fidelity=os.environ.get("MIXTRAL_FIDELITY") or None,
             checkpoint=_path("MIXTRAL_CKPT_DIR"),
             tokenizer=_path("MIXTRAL_TOKENIZER_PATH"),
             weight_cache=_path("MIXTRAL_CACHE_PATH"),
@@ -59,11 +65,6 @@ class Settings:
                 "to a folder that is writable"
             )
         return self.caches / "mixtral8x7b-ttnn"
-
-
-def chosen_fabric(option: str | None) -> str:
-    """What a program's option says, else MIXTRAL_FABRIC, else the ring."""
-    return option or Settings.from_environment().fabric or "ring"
 
 
 def _path(variable: str) -> Path | None:

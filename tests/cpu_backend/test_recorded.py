@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 import ttnn_cpu
-from tests.recorded.bounds import BOUNDS, Bound
-from tests.recorded.calls import DATA, RecordedCall, read
-from tests.recorded.compare import difference
+from tests.recorded.calls import DATA, read
+from ttnn_cpu.witness.bounds import BOUNDS, Bound
+from ttnn_cpu.witness.calls import RecordedCall
+from ttnn_cpu.witness.compare import difference
 
 FILES = sorted(DATA.glob("*.npz"))
 MOST_BYTES = 3_000_000

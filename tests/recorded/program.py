@@ -9,7 +9,7 @@ from unittest.mock import patch
 from models.mixtral8x7b.config import MixtralConfig, MoeConfig
 from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.reference.model import Transformer
-from tests.recorded.calls import RecordedCall, recording
+from ttnn_cpu.witness.calls import RecordedCall, recording
 
 ROWS = 32
 SHORT, LONG, START = 45, 250, 128  # tokens of two prompts, and of the long one's beginning, in the cache already

@@ -22,9 +22,10 @@ def main() -> None:
     import ttnn
 
     from models.mixtral8x7b.tt.mesh import open_mesh
-    from tests.recorded.calls import DATA, RecordedCall, write
+    from tests.recorded.calls import DATA, write
     from tests.recorded.program import SMALL, record_model
     from tests.tt.cases import reference
+    from ttnn_cpu.witness.calls import RecordedCall
 
     by_operation = defaultdict[str, list[RecordedCall]](list)
     with open_mesh(1) as mesh:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import ttnn_cpu
-from tests.recorded.calls import DATA, RecordedCall, read
-from tests.recorded.compare import Difference, difference
+from tests.recorded.calls import DATA, read
 from tests.sim import verdicts
+from ttnn_cpu.witness.calls import RecordedCall
+from ttnn_cpu.witness.compare import Difference, difference
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "silicon.md"

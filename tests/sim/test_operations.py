@@ -9,10 +9,11 @@ import pytest
 import ttnn
 
 from models.mixtral8x7b.tt.mesh import Mesh
-from tests.recorded.calls import DATA, RecordedCall, read
-from tests.recorded.compare import difference
+from tests.recorded.calls import DATA, read
 from tests.recorded.program import SMALL, record_model
 from tests.tt.cases import reference
+from ttnn_cpu.witness.calls import RecordedCall
+from ttnn_cpu.witness.compare import difference
 
 
 @pytest.mark.timeout(0)  # cold kernels take minutes

@@ -10,7 +10,7 @@ import ttnn
 
 from models.mixtral8x7b.packing import LARGEST_PASS, MOST_PIECES, START_UNIT
 from models.mixtral8x7b.paging import KV_BLOCK, Prompt
-from models.mixtral8x7b.tt.attention import ROWS_AT_ONCE, _sdpa_program
+from models.mixtral8x7b.tt.attention import sdpa_program
 from models.mixtral8x7b.tt.expert import Expert
 from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.precision import PERFORMANCE
@@ -50,7 +50,7 @@ def attend(mesh: Mesh, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ends: 
         *(mesh.put(x, ttnn.bfloat8_b, ttnn.TILE_LAYOUT) for x in (k, v)),
         is_causal=True,
         **windows,
-        program_config=_sdpa_program(ROWS_AT_ONCE),
+        program_config=sdpa_program(PERFORMANCE.attention_chunk),
         compute_kernel_config=PERFORMANCE.sdpa_prefill,
         output_concat_heads=True,
     )
@@ -126,7 +126,7 @@ def test_a_piece_goes_on_from_the_cache(mesh: Mesh, start: int, record_property:
         values,
         mesh.put(table, ttnn.int32),
         chunk_start_idx_tensor=mesh.put(torch.tensor([start], dtype=torch.int32), ttnn.int32),
-        program_config=_sdpa_program(START_UNIT),
+        program_config=sdpa_program(START_UNIT),
         compute_kernel_config=PERFORMANCE.sdpa_prefill,
     )
     heads = ttnn.experimental.nlp_concat_heads(seen, memory_config=ttnn.DRAM_MEMORY_CONFIG)

@@ -5,7 +5,6 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.config import ConfigError
-from models.mixtral8x7b.settings import chosen_fabric
 from models.mixtral8x7b.tt.layouts import decode_matmul, even_columns, head_cores, vocabulary_pieces
 from models.mixtral8x7b.tt.mesh import FABRICS, Placement, open_mesh
 
@@ -23,13 +22,6 @@ def test_what_cannot_be_opened_is_named() -> None:
         pass
     with pytest.raises(ConfigError, match="3 chips; expected one of 1, 2, 4, 8"), open_mesh(3):
         pass
-
-
-def test_an_option_beats_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MIXTRAL_FABRIC", raising=False)
-    assert chosen_fabric(None) == "ring"
-    monkeypatch.setenv("MIXTRAL_FABRIC", "line")
-    assert (chosen_fabric(None), chosen_fabric("ring")) == ("line", "ring")
 
 
 @pytest.mark.parametrize(

@@ -51,13 +51,13 @@ def cost(
         operation_table,
         studies,
     )
-    from models.mixtral8x7b.settings import chosen_fabric
+    from models.mixtral8x7b.machine import chosen_machine
     from models.mixtral8x7b.tt.mesh import MESH_SIZES
 
     if chips not in MESH_SIZES:
         raise ConfigError(f"--chips is {chips}; expected 1, 2, 4 or 8")
     MIXTRAL_8X7B.check_context(max(*contexts, *lengths))
-    joined = chosen_fabric(fabric)
+    joined = chosen_machine("device", fabric).fabric
     several = [n for n in lengths if MOST_USERS * n <= MOST_TOGETHER]
     longest, together = max(*contexts, *lengths), max(max(lengths), MOST_USERS * max(several, default=1))
     names = PRECISIONS if precision == "all" else (precision,)

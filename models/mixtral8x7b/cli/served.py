@@ -10,8 +10,8 @@ from models.mixtral8x7b.cli.model_options import ModelOptions
 from models.mixtral8x7b.cli.options import settings_with
 from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.engine.engine import Engine, Options
+from models.mixtral8x7b.machine import chosen_machine
 from models.mixtral8x7b.paging import blocks_for
-from models.mixtral8x7b.settings import chosen_fabric
 from models.mixtral8x7b.target import NUMBERS_OF, builds_programs, can_trace, chosen_target
 from models.mixtral8x7b.tokenizer import Tokenizer
 from models.mixtral8x7b.tt.engine_model import EngineModel
@@ -42,7 +42,8 @@ class Prepared:
 
     def __init__(self, options: ModelOptions) -> None:
         settings, self._target = settings_with(options.checkpoint), chosen_target(options.target)
-        self._options, self._precision = options, preset(options.precision)
+        self._machine = chosen_machine(self._target, options.fabric)
+        self._options, self._precision = options, preset(options.precision, self._machine)
         self._checkpoint, self._cache = open_checkpoint(settings, None)
         config = self._checkpoint.config
         self.max_context = config.longest_context if options.context is None else options.context
@@ -77,7 +78,7 @@ class Prepared:
             notes_experts=notes_experts,
         )
         n_blocks = max(max(blocks), min(sum(blocks), planned.max_blocks))
-        with open_mesh(options.chips, chosen_fabric(options.fabric)) as mesh:
+        with open_mesh(options.chips, self._machine.fabric) as mesh:
             model = load(
                 self._checkpoint,
                 self._cache,
@@ -90,7 +91,8 @@ class Prepared:
                 notes_experts,
             )
             on_chips = builds_programs(self._target)
-            to_engine = EngineModel(model, can_trace(self._target), warm=on_chips, at_once=not on_chips)
+            traced = can_trace(self._target) and self._machine.trace == "on"
+            to_engine = EngineModel(model, traced, warm=on_chips, at_once=not on_chips)
             with Engine(to_engine, how or Options()) as engine:
                 weight_bytes = _read_in_a_step(planned) if self._target == "device" else None
                 yield Served(engine, self.tokenizer, self.max_context, weight_bytes)

@@ -1,7 +1,7 @@
 """The weight cache, filled or checked."""
 
 from models.mixtral8x7b.cli.options import CacheOnly, Checkpoint, Chips, Fabric, Precision, Target, settings_with
-from models.mixtral8x7b.settings import chosen_fabric
+from models.mixtral8x7b.machine import chosen_machine
 from models.mixtral8x7b.target import T3000_CHIPS, chosen_target, use_target
 
 
@@ -19,10 +19,12 @@ def warm_up(
     only checks.
     """
     settings = settings_with(checkpoint)
-    use_target(chosen_target(target), chips)
+    target = chosen_target(target)
+    use_target(target, chips)
     from models.mixtral8x7b.tt.loading import fill_cache
     from models.mixtral8x7b.tt.mesh import open_mesh
     from models.mixtral8x7b.tt.precision import preset
 
-    with open_mesh(chips, chosen_fabric(fabric)) as mesh:
-        print(fill_cache(settings, None, preset(precision), mesh, cache_only))
+    machine = chosen_machine(target, fabric)
+    with open_mesh(chips, machine.fabric) as mesh:
+        print(fill_cache(settings, None, preset(precision, machine), mesh, cache_only))

@@ -26,8 +26,6 @@ from models.mixtral8x7b.tt.rope import Rotation
 from models.mixtral8x7b.tt.steps import Continuation, DecodeStep, PrefillPass
 from models.mixtral8x7b.tt.weights import ReadTensor, Weights
 
-ROWS_AT_ONCE = 256  # queries and keys that one core takes at a time; 512 does not fit in L1
-
 
 class Attention:
     def __init__(self, weights: Weights, mesh: Mesh, precision: Precision, layer: int) -> None:
@@ -36,6 +34,7 @@ class Attention:
         self._layer = layer
         self._kernel = precision.attention.kernel
         self._sdpa_prefill, self._sdpa_decode = precision.sdpa_prefill, precision.sdpa_decode
+        self._chunk = precision.attention_chunk
         self._dtype = precision.attention.dtype
         self._kv_dtype = precision.kv_cache
         self._parts = mesh.dtype_of_parts(precision.parts)
@@ -52,7 +51,7 @@ class Attention:
         self._decode_sdpa = ttnn.SDPAProgramConfig(
             compute_with_storage_grid_size=GRID,
             q_chunk_size=0,  # one query a user: nothing to cut
-            k_chunk_size=DECODE_KEYS_AT_ONCE,
+            k_chunk_size=min(self._chunk, DECODE_KEYS_AT_ONCE),
             exp_approx_mode=False,
         )
         self._wqkv = weights.load(
@@ -197,7 +196,7 @@ class Attention:
             v,
             is_causal=True,
             cu_window_seqlens=layout.windows,
-            program_config=_sdpa_program(ROWS_AT_ONCE),
+            program_config=sdpa_program(self._chunk),
             compute_kernel_config=self._sdpa_prefill,
             output_concat_heads=True,
         )
@@ -222,7 +221,7 @@ class Attention:
             values,
             piece.page_table,
             chunk_start_idx_tensor=piece.start,
-            program_config=_sdpa_program(START_UNIT),
+            program_config=sdpa_program(min(self._chunk, START_UNIT)),
             compute_kernel_config=self._sdpa_prefill,
         )
         ttnn.deallocate(rows)
@@ -243,7 +242,7 @@ class Attention:
         return rounded
 
 
-def _sdpa_program(rows: int) -> ttnn.SDPAProgramConfig:
+def sdpa_program(rows: int) -> ttnn.SDPAProgramConfig:
     return ttnn.SDPAProgramConfig(
         compute_with_storage_grid_size=GRID, exp_approx_mode=False, q_chunk_size=rows, k_chunk_size=rows
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import ttnn
 
 from models.mixtral8x7b.config import ConfigError
+from models.mixtral8x7b.machine import AS_DESIGNED, DESIGNED, Machine
 
 
 def _kernel(fidelity: ttnn.MathFidelity, fp32_accumulation: bool) -> ttnn.WormholeComputeKernelConfig:
@@ -51,6 +52,29 @@ class Precision:
     router: ttnn.WormholeComputeKernelConfig = HIFI3_FP32
     norm: ttnn.WormholeComputeKernelConfig = HIFI3_FP32
     row_selection: ttnn.WormholeComputeKernelConfig = HIFI2_FP32  # a product with 0s and 1s gives the row's own bits
+    attention_chunk: int = 256  # queries and keys that attention gives a core at a time, at most; 512 has no room in L1
+
+    def on(self, machine: Machine) -> "Precision":
+        """The same as it works on this machine: matrices, attention, router and norms at another fidelity."""
+        changed = replace(self, attention_chunk=machine.attention_chunk)
+        if machine.fidelity == AS_DESIGNED:
+            return changed
+        kernel = {"HiFi3": HIFI3_FP32, "HiFi2": HIFI2_FP32}[machine.fidelity]
+        matrices = {name: getattr(self, name) for name in ("w1", "w2", "w3", "attention", "lm_head")}
+        others = {
+            name: replace(matrix, kernel=kernel)
+            for name, matrix in matrices.items()
+            if matrix.dtype != ttnn.bfloat4_b  # has no more bits than its own fidelity takes
+        }
+        return replace(
+            changed,
+            **others,
+            sdpa_prefill=kernel,
+            sdpa_decode=kernel,
+            router=kernel,
+            norm=kernel,
+            row_selection=kernel,
+        )
 
 
 _BFP4 = Matrix(ttnn.bfloat4_b, LOFI_FP32)  # its 3 bits are all in LoFi's one phase: more phases add zeros
@@ -75,8 +99,8 @@ BFP4 = replace(MIXED, name="bfp4", w2=_BFP4)
 PRESETS = {preset.name: preset for preset in (PERFORMANCE, ACCURACY, MIXED, BFP4)}
 
 
-def preset(name: str) -> Precision:
-    """The preset of this name; raises ConfigError for an unknown one."""
+def preset(name: str, machine: Machine = DESIGNED) -> Precision:
+    """The preset of this name as it works on this machine; raises ConfigError for an unknown one."""
     if name not in PRESETS:
         raise ConfigError(f"precision is {name!r}; expected one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    return PRESETS[name].on(machine)

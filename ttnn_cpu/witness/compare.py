@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tests.recorded.values import Recorded, as_torch
 from ttnn_cpu.enums import FLOATS, DataType
+from ttnn_cpu.witness.values import Recorded, as_torch
 
 MASK = 1e29  # values as large stand for "never", and would outweigh all others
 _MANTISSA_BITS = {DataType.BFLOAT16: 7, DataType.BFLOAT8_B: 6, DataType.FLOAT32: 23}

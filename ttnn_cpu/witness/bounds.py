@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.recorded.compare import Difference
+from ttnn_cpu.witness.compare import Difference
 
 
 @dataclass(frozen=True)
