@@ -7,6 +7,7 @@ import torch
 
 from models.mixtral8x7b.checkpoint.weights import Form, export
 from models.mixtral8x7b.config import MixtralConfig, MoeConfig, Routing
+from models.mixtral8x7b.first_light.random_models import random_model as random_model
 from models.mixtral8x7b.reference.model import Transformer
 
 
@@ -25,19 +26,6 @@ def small_config(**changes: object) -> MixtralConfig:
         "max_seq_len": 512,
     }
     return MixtralConfig(**(values | changes))
-
-
-def random_model(config: MixtralConfig, seed: int = 0) -> Transformer:
-    """Weights of a size that gives logits of order 1 and norms that differ from 1."""
-    generator = torch.Generator().manual_seed(seed)
-    model = Transformer(config).eval().requires_grad_(False)
-    for name, weight in model.state_dict().items():
-        noise = torch.randn(weight.shape, generator=generator)
-        if "norm" in name:
-            weight.copy_(1 + 0.2 * noise)
-        else:
-            weight.copy_(noise if "embed" in name else noise * weight.shape[-1] ** -0.5)
-    return model
 
 
 def write_consolidated(

@@ -122,6 +122,11 @@ def set_fabric_config(config: FabricConfig) -> None:
     _fabric = config
 
 
+def get_num_devices() -> int:
+    """Of a T3000."""
+    return max(MESH_SIZES)
+
+
 def open_mesh_device(
     mesh_shape: MeshShape,
     l1_small_size: int = 0,

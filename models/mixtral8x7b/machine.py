@@ -4,12 +4,10 @@ The file is machine.json in the user's cache, with a section for each target: wh
 the CPU backend. A program's option beats its variable, and that beats the file. Standard library only.
 """
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from models.mixtral8x7b.durable import write_text_durably
 from models.mixtral8x7b.json_file import JsonError, read_object
 from models.mixtral8x7b.settings import Settings, SettingsError
 
@@ -65,23 +63,15 @@ def chosen_machine(target: str, fabric: str | None = None) -> Machine:
     return Machine(**found | ({} if fabric is None else {"fabric": fabric}))
 
 
-def write_machine(user_cache: Path, target: str, machine: Machine, provenance: dict[str, str]) -> Path:
-    """Puts the section of this target into the file, the others stay. Raises SettingsError, OSError."""
-    file = user_cache / FILE
-    user_cache.mkdir(parents=True, exist_ok=True)
-    content = _content(file) | {target: provenance | asdict(machine)}
-    write_text_durably(file, json.dumps(content, indent=1) + "\n")
-    return file
-
-
 def _section(file: Path, target: str) -> dict[str, Any]:
-    section = _content(file).get(target, {})
+    section = content(file).get(target, {})
     if not isinstance(section, dict):
         raise SettingsError(f"{file} has no object under {target}; expected what first-light writes: remove the file")
     return {name: _allowed(f"{name} of {file}", name, section[name]) for name in ALLOWED if name in section}
 
 
-def _content(file: Path) -> dict[str, Any]:
+def content(file: Path) -> dict[str, Any]:
+    """By target; empty where there is no file. Raises SettingsError for what is no JSON object."""
     try:
         return read_object(file) if file.exists() else {}
     except JsonError as error:

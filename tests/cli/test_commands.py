@@ -14,7 +14,7 @@ from tests.cli.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "checkpoints" / "mixtral-tiny"
-COMMANDS = ["plan", "download", "repack", "warm-up", "generate", "chat", "serve", "bench", "cost"]
+COMMANDS = ["plan", "download", "repack", "warm-up", "generate", "chat", "serve", "bench", "cost", "first-light"]
 
 
 def test_the_help_of_all_commands_imports_no_torch() -> None:

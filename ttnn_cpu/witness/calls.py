@@ -50,6 +50,20 @@ def recording(ttnn: ModuleType, wanted: frozenset[str], program: str, seen: set[
     What is in `seen` is left out; what was recorded is added to it.
     """
     calls: list[RecordedCall] = []
+    with watching(ttnn, wanted, program, seen, calls.append):
+        yield calls
+
+
+@contextmanager
+def watching(
+    ttnn: ModuleType,
+    wanted: frozenset[str],
+    program: str,
+    seen: set[str],
+    take: Callable[[RecordedCall], None],
+    begin: Callable[[str], None] = lambda operation: None,
+) -> Iterator[None]:
+    """The same, but each call is handed over as soon as it is made; `begin` is told of each operation before."""
     with ExitStack() as stack:
         for namespace, functions in OPERATIONS.items():
             owner = getattr(ttnn, namespace) if namespace else ttnn
@@ -59,12 +73,18 @@ def recording(ttnn: ModuleType, wanted: frozenset[str], program: str, seen: set[
                     continue
                 real = getattr(owner, name)
                 stack.callback(setattr, owner, name, real)
-                setattr(owner, name, _wrapped(ttnn, full, real, program, calls, seen))
-        yield calls
+                setattr(owner, name, _wrapped(ttnn, full, real, program, take, begin, seen))
+        yield
 
 
 def _wrapped(
-    ttnn: ModuleType, name: str, real: Callable[..., Any], program: str, calls: list[RecordedCall], seen: set[str]
+    ttnn: ModuleType,
+    name: str,
+    real: Callable[..., Any],
+    program: str,
+    take: Callable[[RecordedCall], None],
+    begin: Callable[[str], None],
+    seen: set[str],
 ) -> Callable[..., Any]:
     @functools.wraps(real, updated=())
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -76,12 +96,13 @@ def _wrapped(
         positional = [to_data(value, given) for value in args]
         named = {key: to_data(value, given) for key, value in kwargs.items()}
         before = [recorded(ttnn, tensor) for tensor in given]
+        begin(name)
         outputs = real(*args, **kwargs)
         after = [recorded(ttnn, tensor) for tensor in given]
         changed = tuple(i for i, (a, b) in enumerate(zip(before, after, strict=True)) if (a.values != b.values).any())
         found = [recorded(ttnn, tensor) for tensor in _tensors_of(outputs)]
         results = (*found, *(after[i] for i in changed))
-        calls.append(RecordedCall(name, program, positional, named, tuple(before), changed, results))
+        take(RecordedCall(name, program, positional, named, tuple(before), changed, results))
         return outputs
 
     return wrapper

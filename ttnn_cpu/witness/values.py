@@ -17,15 +17,18 @@ from ttnn_cpu.enums import DataType
 from ttnn_cpu.spec import storage_dtype, tensor_spec
 from ttnn_cpu.tensor import Storage, Tensor
 
-# of values that are exact in them: a bfp8 number has fewer bits than a bf16 one
+# of values that are exact in them: numbers of block floats have fewer bits than a bf16 one
 _STORED_AS = {
     DataType.BFLOAT16: np.uint16,
     DataType.BFLOAT8_B: np.uint16,
+    DataType.BFLOAT4_B: np.uint16,
     DataType.FLOAT32: np.float32,
     DataType.INT32: np.int32,
     DataType.UINT32: np.uint32,
     DataType.UINT16: np.uint16,
 }
+
+_AS_BFLOAT16 = (DataType.BFLOAT16, DataType.BFLOAT8_B, DataType.BFLOAT4_B)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def recorded(ttnn: Any, tensor: Any) -> Recorded:
     stacked = torch.stack([part.view(torch.int32) if part.dtype is torch.uint32 else part for part in parts])
     dtype = DataType[tensor.dtype.name]
     as_stored = _STORED_AS[dtype]
-    if dtype in (DataType.BFLOAT16, DataType.BFLOAT8_B):
+    if dtype in _AS_BFLOAT16:
         values = stacked.bfloat16().contiguous().view(torch.int16).numpy().view(np.uint16)
     elif dtype is DataType.UINT16:
         values = stacked.to(torch.int32).numpy().astype(np.uint16)
@@ -62,7 +65,7 @@ def recorded(ttnn: Any, tensor: Any) -> Recorded:
 def as_torch(tensor: Recorded) -> torch.Tensor:
     """The values as ttnn_cpu keeps them: float32, int64 for uint32, else int32."""
     dtype = DataType[tensor.dtype]
-    if dtype in (DataType.BFLOAT16, DataType.BFLOAT8_B):
+    if dtype in _AS_BFLOAT16:
         return torch.from_numpy((tensor.values.astype(np.uint32) << 16).view(np.float32).copy())
     if dtype is DataType.FLOAT32:
         return torch.from_numpy(tensor.values.copy())

@@ -1,12 +1,9 @@
 """What a chip's memory may hold before anything is written to it."""
 
-from typing import TYPE_CHECKING
-
 import torch
 import ttnn
 
-if TYPE_CHECKING:
-    from models.mixtral8x7b.tt.mesh import Mesh
+from models.mixtral8x7b.tt.mesh import Mesh
 
 # 32-bit words: as bf16 pairs nan, infinity and 3e38 of both signs, as bfp8 bytes of sign without magnitude (0x80, which
 # the matrix unit reads as -2^128) under exponents of 255
@@ -23,7 +20,7 @@ CORES = 64
 _WORDS = 1024  # in a row, which is a page
 
 
-def poison(mesh: "Mesh", pattern: int) -> None:
+def poison(mesh: Mesh, pattern: int) -> None:
     """Fills DRAM and L1 of every chip with the pattern, and frees them."""
     held = [
         _filled(mesh, DRAM_BYTES, pattern, ttnn.DRAM_MEMORY_CONFIG),
@@ -33,6 +30,6 @@ def poison(mesh: "Mesh", pattern: int) -> None:
         ttnn.deallocate(tensor)
 
 
-def _filled(mesh: "Mesh", n_bytes: int, pattern: int, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
+def _filled(mesh: Mesh, n_bytes: int, pattern: int, memory_config: ttnn.MemoryConfig) -> ttnn.Tensor:
     words = torch.full((1, 1, n_bytes // (4 * _WORDS), _WORDS), pattern, dtype=torch.int32)
     return mesh.put(words, ttnn.int32, memory_config=memory_config)

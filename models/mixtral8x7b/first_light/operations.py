@@ -1,0 +1,143 @@
+"""Every operation that the model calls, at its shapes, each against what is right for the inputs that it had."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import ttnn
+
+import ttnn_cpu
+from models.mixtral8x7b.config import MIXTRAL_8X7B, MixtralConfig
+from models.mixtral8x7b.first_light.asked import Asked
+from models.mixtral8x7b.first_light.checks import NO_NUMBER
+from models.mixtral8x7b.first_light.expected import bound_of, found_difference
+from models.mixtral8x7b.first_light.notes import Notes
+from models.mixtral8x7b.first_light.opened import opened
+from models.mixtral8x7b.first_light.placed import weights_of
+from models.mixtral8x7b.first_light.random_models import SMALL, exact_model, random_ids
+from models.mixtral8x7b.first_light.verdicts import Finding, Verdict
+from models.mixtral8x7b.paging import Prompt, blocks_for
+from models.mixtral8x7b.sampling import GREEDY
+from models.mixtral8x7b.tt.layouts import DECODE_ROWS
+from models.mixtral8x7b.tt.mesh import SEMAPHORE_REGION_BYTES
+from models.mixtral8x7b.tt.model import Mixtral
+from models.mixtral8x7b.tt.precision import preset
+from models.mixtral8x7b.tt.prefill import ROUTED_FROM
+from ttnn_cpu.witness.calls import RecordedCall, watching
+from ttnn_cpu.witness.values import as_torch
+
+SHORT, LONG, START = 45, 250, 128  # tokens of two prompts; START of the long one are in the cache before
+PASS_TOKENS = 256
+_MATMULS = ("linear", "matmul", "sparse_matmul", "minimal_matmul", "rms_norm")
+_JOINS = ("all_gather", "reduce_scatter")
+
+
+def run(asked: Asked, notes: Notes) -> None:
+    """One layer of random weights, so that every wrong operation is seen where it is."""
+    config = replace(MIXTRAL_8X7B, n_layers=1, max_seq_len=4096) if asked.full_size else SMALL
+    notes.doing("making random weights")
+    model = exact_model(config)
+    with opened(asked, notes) as mesh:
+        judge = Judge(notes, asked.target != "mock", asked.full_size, asked.chips)
+        precision = preset(asked.precision, asked.machine)
+        context = ROUTED_FROM if not asked.quick else PASS_TOKENS
+        n_blocks = blocks_for(context) + 4 + DECODE_ROWS
+        tt = Mixtral(weights_of(model, mesh), mesh, precision, n_blocks, context, max(PASS_TOKENS, context))
+        run_programs(tt, config, context, judge.watch)
+    notes.fact("calls of operations compared", judge.n_calls)
+    notes.far(f"{judge.n_calls} calls; {judge.worst}" if judge.compares else f"{judge.n_calls} calls, not compared")
+
+
+def run_programs(
+    tt: Mixtral, config: MixtralConfig, context: int, watch: Callable[[str], AbstractContextManager[None]]
+) -> None:
+    """A pass with a fresh prompt and one that goes on from the cache; one in which each expert has its own rows, where
+    the context allows it; a decode step of 32 users."""
+    ids = random_ids(config, context, seed=5).tolist()
+    free = iter(range(tt.cache.n_blocks))
+    short, long = [next(free)], [next(free) for _ in range(blocks_for(LONG + 1))]
+    tt.sampler.set([GREEDY] * DECODE_ROWS)
+    tt.prefill([Prompt(1, ids[:START], long)])
+    with watch("prefill"):
+        together = [Prompt(0, ids[:SHORT], short), Prompt(1, ids[:LONG], long, START)]
+        tt.sampler.forward(tt.prefill(together), tt.state.tokens)
+    if context >= ROUTED_FROM:
+        whole = list(range(tt.cache.n_blocks))[-blocks_for(context) :]
+        with watch("prefill, own rows"):
+            tt.sampler.forward(tt.prefill([Prompt(2, ids, whole)]), tt.state.tokens)
+    tt.state.set_rows(ids[:DECODE_ROWS], [SHORT, LONG] + [0] * (DECODE_ROWS - 2))
+    tt.state.set_blocks([short, long, *([next(free)] for _ in range(DECODE_ROWS - 2))])
+    with watch("decode"):
+        tt.step()
+
+
+@dataclass
+class Judge:
+    """Looks at each call as it is made, and stops at the first that is wrong."""
+
+    notes: Notes
+    compares: bool
+    full_size: bool
+    n_chips: int
+    n_calls: int = 0
+    worst: str = "all bits equal"
+    _worst_rms: float = 0.0
+    _mesh: Any = field(default=None)
+
+    def watch(self, program: str) -> AbstractContextManager[None]:
+        return watching(
+            ttnn, frozenset(), program, set(), self._look_at, lambda name: self.notes.doing(*_named(name, program))
+        )
+
+    def _look_at(self, call: RecordedCall) -> None:
+        self.n_calls += 1
+        if not self.compares:
+            return
+        what, topic = _named(call.operation, call.program)
+        bound = bound_of(call.operation, self.full_size)
+        for result in call.results:
+            self._numbers_only(as_torch(result), result.shape, what, topic, [as_torch(x) for x in call.inputs])
+        try:
+            found = found_difference(call, self._cpu_mesh())
+        except AssertionError as error:
+            raise Finding(Verdict.WRONG, f"{what}: results of another form or mask: {error}", topic) from error
+        if not bound.holds(found):
+            raise Finding(Verdict.WRONG, f"{what} {_shape(call)}: {found}; expected {bound}", topic)
+        if found.rms > self._worst_rms:
+            self._worst_rms = found.rms
+            self.worst = f"furthest {what}, rms {found.rms:.2%} of {bound.rms:.2%}"
+
+    def _numbers_only(
+        self, values: torch.Tensor, shape: object, what: str, topic: str | None, given: list[torch.Tensor]
+    ) -> None:
+        """Out of numbers come numbers; what masks is given as such."""
+        if not values.is_floating_point():
+            return
+        bad = ~torch.isfinite(values) | (values.abs() >= NO_NUMBER)
+        if bad.any() and all(bool((x.abs() < NO_NUMBER).all()) for x in given if x.is_floating_point()):
+            if what.startswith("pad "):  # fills up with -inf
+                return
+            n = int(bad.sum())
+            raise Finding(Verdict.GARBAGE, f"{what}: {n} of {values.numel()} values are no numbers", topic)
+
+    def _cpu_mesh(self) -> Any:
+        if self._mesh is None:
+            ttnn_cpu.set_fabric_config(ttnn_cpu.FabricConfig.FABRIC_1D_RING)
+            shape = ttnn_cpu.MeshShape(1, self.n_chips)
+            self._mesh = ttnn_cpu.open_mesh_device(shape, l1_small_size=SEMAPHORE_REGION_BYTES)
+        return self._mesh
+
+
+def _named(operation: str, program: str) -> tuple[str, str | None]:
+    """For people, and which fallbacks there are."""
+    last = operation.rpartition(".")[2]
+    topic = "joins" if last in _JOINS else "matmul" if last in _MATMULS else None
+    if "scaled_dot_product_attention" in last:
+        topic = "attention"
+    return f"{operation} in {program}", topic
+
+
+def _shape(call: RecordedCall) -> str:
+    return " x ".join(str(list(x.shape)) for x in call.inputs[:2])
