@@ -19,7 +19,8 @@ from models.mixtral8x7b.tt.precision import preset
 from models.mixtral8x7b.tt.rms_norm import RMSNorm
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 
-POSITIONS = 8  # of each of 32 rows: a pass of 256
+POSITIONS = 64  # of each of 32 rows: a pass of 2048
+DECODED = 8  # of them, in decode
 LEAST_PCC = 0.995  # of the tiny checkpoint's modules; where a router is undecided one row is another expert's
 
 
@@ -56,7 +57,9 @@ def run(asked: Asked, notes: Notes) -> None:
         ):
             x, right = seen[given if given == "embedding" else at + given], seen[at + expected]
             notes.doing(f"{name}, decode", topic)
-            checks.close(run_decode(mesh, decode, x), right, LEAST_PCC, f"{name}, decode", topic)
+            checks.close(
+                run_decode(mesh, decode, x[:, :DECODED]), right[:, :DECODED], LEAST_PCC, f"{name}, decode", topic
+            )
             notes.doing(f"{name}, prefill", topic)
             checks.close(run_prefill(mesh, prefill, x), right, LEAST_PCC, f"{name}, prefill", topic)
     notes.far(f"worst PCC {checks.worst_pcc:.6f}, at least {LEAST_PCC}")

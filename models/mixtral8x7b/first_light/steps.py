@@ -56,7 +56,7 @@ STEPS = (
     Step("tiny model", "tiny:eager", 900, ("chips", "collectives"), several=True),
     Step("tiny model, traced", "tiny:traced", 900, ("tiny model",), several=True, traced=True),
     Step("prefill, cut in two ways", "cuts:run", 1800, in_quick=False),
-    Step("a layer at full size", "layer:run", 3600, ("chips", "collectives"), in_quick=False),
+    Step("a decoder layer", "layer:run", 3600, ("chips", "collectives"), in_quick=False),
     Step("what the cost model expects", "real:expected", 600, (), in_quick=False, weights=True),
     Step("Mixtral's answers", "real:answers", 7200, ("chips", "collectives"), in_quick=False, weights=True),
     Step("Mixtral's speed", "real:timing", 7200, ("Mixtral's answers",), in_quick=False, weights=True),
