@@ -8,6 +8,7 @@ import pytest
 import torch
 import ttnn
 
+from models.mixtral8x7b.first_light.hostile import PATTERNS, poison
 from models.mixtral8x7b.packing import LARGEST_PASS, MOST_PIECES, START_UNIT
 from models.mixtral8x7b.paging import KV_BLOCK, Prompt
 from models.mixtral8x7b.tt.attention import sdpa_program
@@ -16,7 +17,6 @@ from models.mixtral8x7b.tt.mesh import Mesh
 from models.mixtral8x7b.tt.precision import PERFORMANCE
 from models.mixtral8x7b.tt.prefill import ROUTED_FROM
 from models.mixtral8x7b.tt.row_list import BLOCK_ROWS, RowLister, block_rows
-from tests.sim.hostile import PATTERNS, poison
 from tests.sim.small import CONFIG, model_of, prefill, prompts_of
 from tests.teacher_forcing import router_margins
 from tests.thresholds import ROUTER_MARGIN

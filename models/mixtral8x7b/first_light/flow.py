@@ -54,6 +54,11 @@ class FirstLight:
             else:
                 self.results[step.name] = self._tried(step)
 
+    @property
+    def machine(self) -> Machine:
+        """What works, as far as is known."""
+        return self._state.machine
+
     # ---------------------------------------------------------------- one step
 
     def _left_out(self, step: Step) -> str:
@@ -141,7 +146,7 @@ class FirstLight:
         return Asked(
             step.name,
             step.function,
-            options.target,
+            step.target or options.target,
             step.chips or options.chips,
             machine,
             options.precision,

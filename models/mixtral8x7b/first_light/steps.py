@@ -36,6 +36,7 @@ class Step:
     several: bool = False  # only where there is more than one chip
     weights: bool = False  # only with a checkpoint
     traced: bool = False  # only where the target records steps
+    target: str | None = None  # in place of the one that is asked: it needs no chip
 
 
 _ONE = "tiny model, one chip"
@@ -57,7 +58,7 @@ STEPS = (
     Step("tiny model, traced", "tiny:traced", 900, ("tiny model",), several=True, traced=True),
     Step("prefill, cut in two ways", "cuts:run", 1800, in_quick=False),
     Step("a decoder layer", "layer:run", 3600, ("chips", "collectives"), in_quick=False),
-    Step("what the cost model expects", "real:expected", 600, (), in_quick=False, weights=True),
+    Step("what the cost model expects", "real:expected", 600, (), in_quick=False, weights=True, target="cpu"),
     Step("Mixtral's answers", "real:answers", 7200, ("chips", "collectives"), in_quick=False, weights=True),
     Step("Mixtral's speed", "real:timing", 7200, ("Mixtral's answers",), in_quick=False, weights=True),
 )
