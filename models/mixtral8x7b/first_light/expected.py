@@ -7,8 +7,8 @@ from ttnn_cpu.witness.calls import RecordedCall
 from ttnn_cpu.witness.compare import Difference, difference
 from ttnn_cpu.witness.values import Recorded
 
-# The bounds were found at sums of 128 products and fewer; Mixtral's have 14336, in some rounded on the way.
-FULL_SIZE = 3.0
+# The bounds were found at one shape of each operation, with sums of 128 products and fewer; Mixtral's have 14336.
+OTHER_SHAPES = 3.0
 _JOINS = {"all_gather": BITS, "reduce_scatter": Bound(0.0, 0.9999, 0.02)}  # bfp8 is rounded on every chip on the way
 
 
@@ -23,9 +23,8 @@ def found_difference(call: RecordedCall, mesh: Any) -> Difference:
     return difference(right_results(call, mesh), list(call.results))
 
 
-def bound_of(operation: str, full_size: bool) -> Bound:
-    """Of an operation without a bound, bit for bit."""
+def bound_of(operation: str) -> Bound:
+    """Bit for bit where the kernels are so, and for an operation without a bound. Of the others how many bits are equal
+    depends on the values alone."""
     bound = BOUNDS.get(operation) or _JOINS.get(operation, BITS)
-    if bound is BITS or not full_size:
-        return bound
-    return Bound(0.0, 1 - FULL_SIZE * (1 - bound.pcc), FULL_SIZE * bound.rms)
+    return bound if bound is BITS else Bound(0.0, 1 - OTHER_SHAPES * (1 - bound.pcc), OTHER_SHAPES * bound.rms)

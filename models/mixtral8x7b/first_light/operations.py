@@ -40,7 +40,7 @@ def run(asked: Asked, notes: Notes) -> None:
     notes.doing("making random weights")
     model = exact_model(config)
     with opened(asked, notes) as mesh:
-        judge = Judge(notes, asked.target != "mock", asked.full_size, asked.chips)
+        judge = Judge(notes, asked.target != "mock", asked.chips)
         precision = preset(asked.precision, asked.machine)
         context = ROUTED_FROM if not asked.quick else PASS_TOKENS
         n_blocks = blocks_for(context) + 4 + DECODE_ROWS
@@ -79,7 +79,6 @@ class Judge:
 
     notes: Notes
     compares: bool
-    full_size: bool
     n_chips: int
     n_calls: int = 0
     worst: str = "all bits equal"
@@ -96,7 +95,7 @@ class Judge:
         if not self.compares:
             return
         what, topic = _named(call.operation, call.program)
-        bound = bound_of(call.operation, self.full_size)
+        bound = bound_of(call.operation)
         for result in call.results:
             self._numbers_only(as_torch(result), result.shape, what, topic, [as_torch(x) for x in call.inputs])
         try:
