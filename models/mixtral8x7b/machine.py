@@ -51,16 +51,25 @@ def chosen_machine(target: str, fabric: str | None = None) -> Machine:
     """
     settings = Settings.from_environment()
     found = {} if settings.caches is None else _section(settings.user_cache / FILE, target)
+    return replace(DESIGNED, **found | _of_the_user(settings, fabric))
+
+
+def asked_machine(fabric: str | None = None) -> Machine:
+    """What the user asks for, by option or variable, else the defaults: where the search for what works begins."""
+    return replace(DESIGNED, **_of_the_user(Settings.from_environment(), fabric))
+
+
+def _of_the_user(settings: Settings, fabric: str | None) -> dict[str, Any]:
     variables = {
         "fabric": settings.fabric,
         "trace": settings.trace,
         "attention_chunk": settings.attention_chunk,
         "fidelity": settings.fidelity,
     }
-    for name, text in variables.items():
-        if text is not None:
-            found[name] = _allowed(f"MIXTRAL_{name.upper()}", name, text)
-    return Machine(**found | ({} if fabric is None else {"fabric": fabric}))
+    found = {
+        name: _allowed(f"MIXTRAL_{name.upper()}", name, text) for name, text in variables.items() if text is not None
+    }
+    return found if fabric is None else found | {"fabric": fabric}
 
 
 def _section(file: Path, target: str) -> dict[str, Any]:

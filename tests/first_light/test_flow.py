@@ -5,6 +5,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,28 @@ def test_ends_of_processes(tmp_path: Path, lines: str, verdict: Verdict, said: s
     running.run()
     assert running.results["chips"].verdict is verdict
     assert said in running.results["chips"].said
+
+
+def test_quick_begins_no_step_when_its_time_is_over(tmp_path: Path) -> None:
+    busy = stub("notes.fact('seconds with the chips open, ' + asked.step, 61)")
+    running, _ = light(tmp_path, busy, steps("chips", "collectives", "operations"))
+    running.run()
+    assert running.results["operations"].said.startswith("the 120 s of --quick are over")
+    assert running.chip_seconds == 122
+    running, _ = light(tmp_path, busy, steps("chips", "collectives", "operations"))
+    running.run()
+    assert running.results["operations"].verdict is Verdict.RIGHT
+
+
+def test_a_crash_without_chips_wants_no_reset(tmp_path: Path) -> None:
+    reads_files = [replace(step, targets=("cpu",)) for step in steps("ttnn")]
+    running, said = light(tmp_path, stub("sys.exit(1)"), reads_files, has_boards=True)
+    running.run()
+    assert running.results["ttnn"].verdict is Verdict.CRASH
+    assert not any("reset" in line for line in said)
+    running, said = light(tmp_path, stub("sys.exit(1)"), steps("chips", "operations"), has_boards=True)
+    running.run()
+    assert said[-2:] == ["the chips need a reset now: tt-smi -r", "asked: operations"]
 
 
 def test_a_step_is_left_out_where_it_means_nothing(tmp_path: Path) -> None:

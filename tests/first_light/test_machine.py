@@ -9,7 +9,7 @@ import pytest
 import ttnn
 
 from models.mixtral8x7b.first_light.machine import write_machine
-from models.mixtral8x7b.machine import ALLOWED, DESIGNED, FILE, Machine, chosen_machine
+from models.mixtral8x7b.machine import ALLOWED, DESIGNED, FILE, Machine, asked_machine, chosen_machine
 from models.mixtral8x7b.settings import SettingsError
 from models.mixtral8x7b.tt.precision import HIFI2_FP32, HIFI3_FP32, PRESETS, preset
 from tests.cli.conftest import Run, mixtral, user_cache  # noqa: F401
@@ -34,6 +34,7 @@ def test_an_option_beats_the_variable_and_that_the_file(cache: Path, monkeypatch
         monkeypatch.setenv(f"MIXTRAL_{variable}", value)
     assert chosen_machine("device") == Machine("ring", "on", 64, "HiFi2")
     assert chosen_machine("device", "line").fabric == "line"
+    assert asked_machine("line") == Machine("line", "on", 64, "HiFi2"), "the search begins without the file"
 
 
 def test_values_that_do_not_exist_are_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,11 +38,11 @@ def first_light(
         raise UsageMistake(f"--report is {report}, and its folder is not there; expected one that is")
     from models.mixtral8x7b.first_light.flow import Options
     from models.mixtral8x7b.first_light.session import Session
-    from models.mixtral8x7b.machine import chosen_machine
+    from models.mixtral8x7b.machine import asked_machine
 
     settings = settings_with(checkpoint)
     options = Options(chosen, chips, precision, quick, settings.checkpoint, has_boards=chosen == "device")
-    session = Session(options, settings.user_cache, chosen_machine(chosen, fabric), again)
+    session = Session(options, settings.user_cache, asked_machine(fabric), again)
     print(f"mixtral: {session.title}", file=sys.stderr, flush=True)
     session.run(report, _say, _go_on)
 

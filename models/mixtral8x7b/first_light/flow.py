@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.mixtral8x7b.first_light import runner
 from models.mixtral8x7b.first_light.asked import Asked
+from models.mixtral8x7b.first_light.notes import CHIP_SECONDS
 from models.mixtral8x7b.first_light.state import Failing, State
 from models.mixtral8x7b.first_light.steps import FALLBACKS, STEPS, Change, Step
 from models.mixtral8x7b.first_light.verdicts import RESET, Result, Verdict
@@ -15,6 +16,7 @@ from models.mixtral8x7b.target import can_trace
 
 # After these the chips may be in any state.
 _NEEDS_RESET = (Verdict.HANG, Verdict.CRASH)
+QUICK_S = 120  # with the chips open, after which --quick begins no further step
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class FirstLight:
         self._options, self._state, self._folder, self._say, self._go_on = options, state, folder, say, go_on
         self.results: dict[str, Result] = {}
         self.stopped_before: str | None = None
+        self.chip_seconds = 0.0  # for which this run had the chips open, in steps that came to an end
 
     def run(self) -> None:
         """Fills `results`, in order. Raises OSError where the user's cache cannot be written."""
@@ -74,6 +77,8 @@ class FirstLight:
             return f"target {options.target} records no steps"
         if step.weights and options.checkpoint is None:
             return "there are no weights; set MIXTRAL_CKPT_DIR to a repacked checkpoint"
+        if options.quick and step.opens_chips and self.chip_seconds >= QUICK_S:
+            return f"the {QUICK_S} s of --quick are over, kernels being compiled in them; run it again"
         for name in step.needs:
             needed = self.results.get(name)
             if needed is not None and not needed.verdict.is_good and needed.verdict is not Verdict.LEFT_OUT:
@@ -89,6 +94,7 @@ class FirstLight:
             before = self._state.machine
             machine = before.with_changes(change)
             result = runner.run(self._asked(step, machine), self._folder, step.limit_s, self._options.child)
+            self.chip_seconds += float(result.facts.get(CHIP_SECONDS.format(step.name), 0))
             said = f": {result.said}" if result.said else ""
             self._say(f"{name}: {result.verdict.value} in {result.seconds:.1f} s{said}")
             if result.verdict.is_good:
@@ -104,7 +110,7 @@ class FirstLight:
             if result.verdict is Verdict.FULL:
                 self.stopped_before = name
                 return result
-            if result.verdict in _NEEDS_RESET and self._options.has_boards:
+            if result.verdict in _NEEDS_RESET and self._options.has_boards and step.opens_chips:
                 self._say(f"the chips need a reset now: {RESET}")
                 following = self._following(step)
                 if following and not self._go_on(following):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from models.mixtral8x7b.first_light.verdicts import Verdict
 
+CHIP_SECONDS = "seconds with the chips open, {}"  # the name of a fact, with a step's
+
 
 class Notes:
     """The process's side."""

@@ -8,10 +8,8 @@ import torch
 import ttnn
 
 from models.mixtral8x7b.first_light.asked import Asked
-from models.mixtral8x7b.first_light.notes import Notes
+from models.mixtral8x7b.first_light.notes import CHIP_SECONDS, Notes
 from models.mixtral8x7b.tt.mesh import Mesh, open_mesh
-
-CHIP_SECONDS = "seconds with the chips open, "  # a fact's name; the step's follows
 
 
 @contextmanager
@@ -24,7 +22,7 @@ def opened(asked: Asked, notes: Notes) -> Iterator[Mesh]:
         notes.doing("working with the chips open")
         yield mesh
         notes.doing("closing the chips")
-    notes.fact(CHIP_SECONDS + asked.step, f"{time.monotonic() - started:.1f}")
+    notes.fact(CHIP_SECONDS.format(asked.step), f"{time.monotonic() - started:.1f}")
 
 
 def on_every_chip(tensor: ttnn.Tensor) -> list[torch.Tensor]:

@@ -35,8 +35,8 @@ class Session:
             "weights": "the owner's" if options.checkpoint else "none",
             **versions(),
         }
-        file = self._folder / STATE
-        self._state = State(file, self._about, start) if again else State.read(file, self._about, start)
+        file, of = self._folder / STATE, {**self._about, "begun with": str(start)}
+        self._state = State(file, of, start) if again else State.read(file, of, start)
 
     @property
     def title(self) -> str:
@@ -61,6 +61,7 @@ class Session:
             written = write_machine(self._user_cache, self._options.target, self._state.machine, versions())
         say(f"{report_file} is written: versions, topology, verdicts and timings, no names and no paths")
         say(f"{written} says what works on this machine")
+        say(f"the chips were open for {flow.chip_seconds:.0f} s in all")
         failed = len(to_do(flow.results))
         if flow.stopped_before is not None:
             raise NotRight(f"stopped before {flow.stopped_before}; do what stands above, then run it again")

@@ -38,6 +38,10 @@ class Step:
     traced: bool = False  # only where the target records steps
     target: str | None = None  # in place of the one that is asked: it needs no chip
 
+    @property
+    def opens_chips(self) -> bool:
+        return self.target is None and not self.function.startswith("system:")
+
 
 _ONE = "tiny model, one chip"
 _CHIPS, _REAL = ("device",), ("mock", "sim", "device")
