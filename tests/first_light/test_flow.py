@@ -130,7 +130,7 @@ def test_a_crash_without_chips_wants_no_reset(tmp_path: Path) -> None:
     assert not any("reset" in line for line in said)
     running, said = light(tmp_path, stub("sys.exit(1)"), steps("chips", "operations"), has_boards=True)
     running.run()
-    assert said[-2:] == ["the chips need a reset now: tt-smi -r", "asked: operations"]
+    assert said[-2:] == ["the chips need a reset now: tt-smi -r", "asked: chips, fabric line"]
 
 
 def test_a_step_is_left_out_where_it_means_nothing(tmp_path: Path) -> None:
