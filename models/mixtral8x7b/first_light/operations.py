@@ -5,14 +5,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 import ttnn
 
 import ttnn_cpu
 from models.mixtral8x7b.config import MIXTRAL_8X7B, MixtralConfig
 from models.mixtral8x7b.first_light.asked import Asked
-from models.mixtral8x7b.first_light.checks import NO_NUMBER
-from models.mixtral8x7b.first_light.expected import bound_of, found_difference
+from models.mixtral8x7b.first_light.expected import bound_of, n_no_numbers, right_results
 from models.mixtral8x7b.first_light.notes import Notes
 from models.mixtral8x7b.first_light.opened import opened
 from models.mixtral8x7b.first_light.placed import weights_of
@@ -26,7 +24,7 @@ from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import preset
 from models.mixtral8x7b.tt.prefill import ROUTED_FROM
 from ttnn_cpu.witness.calls import RecordedCall, watching
-from ttnn_cpu.witness.values import as_torch
+from ttnn_cpu.witness.compare import difference
 
 SHORT, LONG, START = 45, 250, 128  # tokens of two prompts; START of the long one are in the cache before
 PASS_TOKENS = 256
@@ -95,31 +93,20 @@ class Judge:
         if not self.compares:
             return
         what, topic = _named(call.operation, call.program)
-        bound = bound_of(call.operation)
-        for result in call.results:
-            self._numbers_only(as_torch(result), result.shape, what, topic, [as_torch(x) for x in call.inputs])
+        what += f" {_shape(call)}"
+        right, bound = right_results(call, self._cpu_mesh()), bound_of(call.operation)
+        n = sum(n_no_numbers(found, expected) for found, expected in zip(call.results, right, strict=True))
+        if n:
+            raise Finding(Verdict.GARBAGE, f"{what}: {n} values are no numbers", topic)
         try:
-            found = found_difference(call, self._cpu_mesh())
+            found = difference(right, list(call.results))
         except AssertionError as error:
-            raise Finding(Verdict.WRONG, f"{what}: results of another form or mask: {error}", topic) from error
+            raise Finding(Verdict.WRONG, f"{what}: results of another form or mask {error}", topic) from error
         if not bound.holds(found):
-            raise Finding(Verdict.WRONG, f"{what} {_shape(call)}: {found}; expected {bound}", topic)
+            raise Finding(Verdict.WRONG, f"{what}: {found}; expected {bound}", topic)
         if found.rms > self._worst_rms:
             self._worst_rms = found.rms
             self.worst = f"furthest {what}, rms {found.rms:.2%} of {bound.rms:.2%}"
-
-    def _numbers_only(
-        self, values: torch.Tensor, shape: object, what: str, topic: str | None, given: list[torch.Tensor]
-    ) -> None:
-        """Out of numbers come numbers; what masks is given as such."""
-        if not values.is_floating_point():
-            return
-        bad = ~torch.isfinite(values) | (values.abs() >= NO_NUMBER)
-        if bad.any() and all(bool((x.abs() < NO_NUMBER).all()) for x in given if x.is_floating_point()):
-            if what.startswith("pad "):  # fills up with -inf
-                return
-            n = int(bad.sum())
-            raise Finding(Verdict.GARBAGE, f"{what}: {n} of {values.numel()} values are no numbers", topic)
 
     def _cpu_mesh(self) -> Any:
         if self._mesh is None:
