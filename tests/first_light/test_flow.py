@@ -73,6 +73,15 @@ def test_what_nothing_helps_is_told_as_it_first_was_and_tried_anew_the_next_time
     assert ran(tmp_path) == ["collectives ring", "collectives line"] * 2
 
 
+def test_what_needs_a_step_that_failed_is_left_out_however_far_it_is(tmp_path: Path) -> None:
+    first, second = steps("chips"), steps("collectives", needs=("chips",))
+    third = steps("operations", needs=("collectives",))
+    running, _ = light(tmp_path, stub("notes.end(Verdict.MISSING, '7 chips'); os._exit(0)"), first + second + third)
+    running.run()
+    assert running.results["chips"].said == "7 chips"
+    assert {running.results[name].said for name in TWO} == {"needs chips, which is not right"}
+
+
 def test_the_end_of_a_step_is_the_end_of_what_it_started(tmp_path: Path) -> None:
     starts = "import subprocess; child = subprocess.Popen(['sleep', '60']); Path('child').write_text(str(child.pid))"
     running, _ = light(tmp_path, stub(f"{starts}\ntime.sleep(60)"), steps("chips", limit_s=2))

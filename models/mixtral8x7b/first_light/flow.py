@@ -79,10 +79,18 @@ class FirstLight:
             return "there are no weights; set MIXTRAL_CKPT_DIR to a repacked checkpoint"
         if options.quick and step.opens_chips and self.chip_seconds >= QUICK_S:
             return f"the {QUICK_S} s of --quick are over, kernels being compiled in them; run it again"
-        for name in step.needs:
-            needed = self.results.get(name)
-            if needed is not None and not needed.verdict.is_good and needed.verdict is not Verdict.LEFT_OUT:
-                return f"needs {name}, which is not right"
+        failed = self._failed_need(step)
+        return f"needs {failed}, which is not right" if failed else ""
+
+    def _failed_need(self, step: Step) -> str:
+        """The name of a step that it needs, directly or through others that were left out, and that failed; or empty."""
+        for need in self._options.steps:
+            result = self.results.get(need.name) if need.name in step.needs else None
+            if result is None or result.verdict.is_good:
+                continue
+            failed = self._failed_need(need) if result.verdict is Verdict.LEFT_OUT else need.name
+            if failed:
+                return failed
         return ""
 
     def _tried(self, step: Step) -> Result:
