@@ -83,7 +83,7 @@ class FirstLight:
         return f"needs {failed}, which is not right" if failed else ""
 
     def _failed_need(self, step: Step) -> str:
-        """The name of a step that it needs, directly or through others that were left out, and that failed; or empty."""
+        """The name of a step that failed and that it needs, perhaps through others that were left out; or empty."""
         for need in self._options.steps:
             result = self.results.get(need.name) if need.name in step.needs else None
             if result is None or result.verdict.is_good:
