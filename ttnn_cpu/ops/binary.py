@@ -11,9 +11,10 @@ from ttnn_cpu.blocks import Blocks
 from ttnn_cpu.checks import check_options, check_type, fail, not_implemented
 from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.configs import Activation, activations_of
-from ttnn_cpu.dispatch import Rounding, Values, is_exact, mesh_of, run
+from ttnn_cpu.dispatch import Rounding, Values, mesh_of, run
 from ttnn_cpu.enums import BLOCK_FLOATS, FLOATS, DataType, Layout, UnaryOpType
 from ttnn_cpu.memory import MemoryConfig
+from ttnn_cpu.modes import is_exact
 from ttnn_cpu.spec import Shape, TensorSpec, tensor_spec
 from ttnn_cpu.tensor import Tensor
 
