@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from ttnn_cpu.checks import not_implemented
-from ttnn_cpu.chip_matmul_loops import COLUMNS, into_strips, multiply
+from ttnn_cpu.chip_matmul_loops import COLUMNS, into_strips, multiply, multiply_each
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.enums import TILE_SIZE, MathFidelity
 from ttnn_cpu.loops import over_rows
@@ -87,3 +87,11 @@ def _product(x: torch.Tensor, w: torch.Tensor, unit: MatrixUnit) -> torch.Tensor
 def to_tf32(values: torch.Tensor) -> torch.Tensor:
     """float32 cut to 11 bits, as it is on its way into the matrix unit."""
     return (values.contiguous().view(torch.int32) & _TO_TF32).view(torch.float32)
+
+
+def product_of_each(a: torch.Tensor, b: torch.Tensor, phases: int = 4, in_fp32: bool = False) -> torch.Tensor:
+    """a * b of single values, broadcast, by the same steps; here `a` gives 5 bits at a time and `b` 7 and 4."""
+    a, b = (operand.contiguous() for operand in torch.broadcast_tensors(a, b))
+    out = torch.empty_like(a)
+    over_rows(multiply_each, (a.view(-1), b.view(-1)), out.view(-1), phases, in_fp32, each=phases)
+    return out

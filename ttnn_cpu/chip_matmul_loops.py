@@ -162,3 +162,21 @@ def into_strips(words, strips):  # type: ignore[no-untyped-def]
             strips[strip, k, 0, column] = exponent if exponent else _NO_EXPONENT
             strips[strip, k, 1, column] = sign * (significand >> 6) if exponent else 0
             strips[strip, k, 2, column] = sign * ((significand >> 1) & 31) if exponent else 0
+
+
+@compiled("void(int32[::1], int32[::1], int32[::1], int64, boolean)")
+def multiply_each(words, others, out, phases, in_fp32):  # type: ignore[no-untyped-def]
+    """Products of single values, phase after phase; the first factor gives 5 bits at a time, the second 7 and 4."""
+    for i in range(words.size):
+        one, other = words[i], others[i]
+        exponent_a, exponent_b = (one >> _23) & _255, (other >> _23) & _255
+        significand_a, significand_b = ((one >> _13) & 1023) | 1024, ((other >> _13) & 1023) | 1024
+        dst = _0
+        if exponent_a and exponent_b:
+            sign = _1 if (one ^ other) >= _0 else -_1
+            for phase in range(phases):
+                upper = (significand_a >> 1) & 31 if phase & 1 else significand_a >> 6
+                lower = (significand_b & 15) << 3 if phase & 2 else significand_b >> 4
+                exponent = int32(exponent_a + exponent_b - (127 + 5 * (phase & 1) + 7 * (phase >> 1)))
+                dst = _added(dst, exponent, int32(sign * upper * lower), _NO_EXPONENT, _0, in_fp32)
+        out[i] = dst

@@ -1,0 +1,128 @@
+"""Single calls that are recorded on simulated chips beside those of a model: random numbers at sizes at which K goes in
+several blocks, and operands that a small model does not make."""
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tests.recorded.calls import RecordedCall, recording
+
+if TYPE_CHECKING:
+    from models.mixtral8x7b.tt.mesh import Mesh
+
+ROWS, INNER, COLUMNS = 32, 1024, 64
+DECODE_COLUMNS, PREFILL_COLUMNS = 384, 4096  # of the same weight, over and over: kept small in the files
+
+
+def record_single(
+    ttnn: ModuleType, mesh: "Mesh", wanted: frozenset[str] = frozenset()
+) -> Iterator[RecordedCall]:
+    for program in (_products, _norms, _elementwise, _shares):
+        with recording(ttnn, wanted, "alone", set()) as calls:
+            program(ttnn, mesh)
+        yield from calls
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(1, 1, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _products(ttnn: Any, mesh: "Mesh") -> None:
+    from models.mixtral8x7b.tt import precision
+    from models.mixtral8x7b.tt.layouts import GRID, decode_matmul, over_dram_banks
+
+    weight, x = random(INNER, COLUMNS, seed=1), random(ROWS, INNER)
+    in_cores, out_cores, bf8 = 8, 12, ttnn.bfloat8_b
+    cores = ttnn.num_cores_to_corerangeset(in_cores, ttnn.CoreCoord(*GRID), True)
+    shard = ttnn.ShardSpec(cores, [ROWS, INNER // in_cores], ttnn.ShardOrientation.ROW_MAJOR)
+    split = ttnn.MemoryConfig(ttnn.TensorMemoryLayout.WIDTH_SHARDED, ttnn.BufferType.L1, shard)
+    stored = over_dram_banks(INNER, DECODE_COLUMNS, mesh.dram_banks)
+    of_decode = mesh.put(_repeated(weight, DECODE_COLUMNS), bf8, ttnn.TILE_LAYOUT, memory_config=stored)
+    in_l1 = mesh.put(x, ttnn.bfloat16, ttnn.TILE_LAYOUT, memory_config=split)
+    for kernel in (precision.LOFI_FP32, precision.HIFI2, precision.HIFI2_FP32, precision.HIFI3_FP32):
+        ttnn.linear(
+            in_l1,
+            of_decode,
+            program_config=decode_matmul(INNER, DECODE_COLUMNS, in_cores, out_cores, mesh.dram_banks, bf8),
+            memory_config=ttnn.L1_WIDTH_SHARDED_MEMORY_CONFIG,
+            dtype=ttnn.bfloat16,
+            compute_kernel_config=kernel,
+        )
+    of_prefill = mesh.put(_repeated(weight, PREFILL_COLUMNS), bf8, ttnn.TILE_LAYOUT)
+    rows = mesh.put(random(2 * ROWS, INNER, seed=2), bf8, ttnn.TILE_LAYOUT)
+    ttnn.experimental.minimal_matmul(
+        rows, of_prefill, dtype=ttnn.bfloat16, compute_kernel_config=precision.HIFI2_FP32
+    )
+    gate = mesh.put(weight, ttnn.bfloat16, ttnn.TILE_LAYOUT)
+    bias = mesh.put(torch.zeros(1, 1, 1, COLUMNS), ttnn.bfloat16, ttnn.TILE_LAYOUT)
+    ttnn.linear(
+        mesh.put(x, ttnn.bfloat16, ttnn.TILE_LAYOUT),
+        gate,
+        bias=bias,
+        memory_config=ttnn.DRAM_MEMORY_CONFIG,
+        dtype=ttnn.float32,
+        compute_kernel_config=precision.PERFORMANCE.router,
+    )
+
+
+def _repeated(weight: torch.Tensor, columns: int) -> torch.Tensor:
+    return weight.repeat(1, 1, 1, columns // COLUMNS)
+
+
+def _norms(ttnn: Any, mesh: "Mesh") -> None:
+    """Of one width with two shards a core, whole, and with a bf16 destination."""
+    from models.mixtral8x7b.tt.layouts import residual, residual_cores, residual_grid
+    from models.mixtral8x7b.tt.precision import PERFORMANCE
+
+    width = INNER
+    x = 0.3 * random(ROWS, width, seed=3)
+    weight = mesh.put(1 + 0.2 * random(width // 32, 32, seed=4), ttnn.bfloat16)
+    per_core = width // 32 // residual_cores(width)
+    program = ttnn.LayerNormShardedMultiCoreProgramConfig(
+        compute_with_storage_grid_size=residual_grid(width), subblock_w=1, block_h=1, block_w=per_core, inplace=False
+    )
+    ttnn.rms_norm(
+        mesh.put(x, ttnn.bfloat16, ttnn.TILE_LAYOUT, memory_config=residual(width)),
+        epsilon=1e-5,
+        weight=weight,
+        program_config=program,
+        compute_kernel_config=PERFORMANCE.norm,
+        memory_config=residual(width),
+    )
+    ttnn.rms_norm(
+        mesh.put(x, ttnn.bfloat16, ttnn.TILE_LAYOUT),
+        epsilon=1e-5,
+        weight=weight,
+        compute_kernel_config=PERFORMANCE.norm,
+        memory_config=ttnn.DRAM_MEMORY_CONFIG,
+    )
+
+
+def _elementwise(ttnn: Any, mesh: "Mesh") -> None:
+    """silu of all that a gate may be; products in bf16 and in bfp8."""
+    gate = torch.cat((random(ROWS, 128, seed=5), 12 * random(ROWS, 128, seed=6)), -1)
+    up = random(ROWS, 256, seed=7)
+    one, other = (mesh.put(x, ttnn.bfloat16, ttnn.TILE_LAYOUT) for x in (gate, up))
+    silu = [ttnn.UnaryOpType.SILU]
+    ttnn.multiply(one, other, input_tensor_a_activations=silu, dtype=ttnn.bfloat16)
+    ttnn.multiply(one, other, input_tensor_a_activations=silu, dtype=ttnn.bfloat8_b)
+    ttnn.multiply(one, other, dtype=ttnn.bfloat16)
+    in_blocks = mesh.put(gate, ttnn.bfloat8_b, ttnn.TILE_LAYOUT)
+    ttnn.multiply_(mesh.put(up, ttnn.bfloat8_b, ttnn.TILE_LAYOUT), in_blocks)
+    ttnn.multiply_(mesh.put(up, ttnn.bfloat8_b, ttnn.TILE_LAYOUT), one, input_tensor_b_activations=silu)
+
+
+def _shares(ttnn: Any, mesh: "Mesh") -> None:
+    """Of eight ranks, and of all columns."""
+    from models.mixtral8x7b.tt.precision import PERFORMANCE
+
+    logits = 3 * random(ROWS, 32, seed=8)
+    for kept in (8, 32):
+        mask = torch.where(torch.arange(32) < kept, 0.0, -1e30)
+        ttnn.scale_mask_softmax(
+            mesh.put(logits, ttnn.float32, ttnn.TILE_LAYOUT),
+            mask=mesh.put(mask[None, None, None], ttnn.bfloat16, ttnn.TILE_LAYOUT),
+            compute_kernel_config=PERFORMANCE.router,
+        )
