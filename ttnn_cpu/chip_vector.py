@@ -1,8 +1,10 @@
-"""What the vector unit makes of values in the destination: the approximations of silu as the kernels have them.
+"""What the vector unit makes of values in the destination: the approximations of exp, 1 / x, 1 / sqrt(x)
+and silu that the kernels have.
 
 In float32, each product with its sum rounded once. With a float32 destination exp is a polynomial of degree 5 on
-[-ln 2 / 2, ln 2 / 2] and 1 / x a quadratic with two steps of Newton's; with a bfloat16 one exp is a quadratic in the
-fraction of x / ln 2 (Moroz and others, 2022, exp_21f), 1 / x has one step, and the result is rounded to bfloat16.
+[-ln 2 / 2, ln 2 / 2], 1 / x a quadratic with two steps of Newton's, 1 / sqrt(x) a guess from the bits with two steps;
+with a bfloat16 one exp is a quadratic in the fraction of x / ln 2 (Moroz and others, 2022, exp_21f), 1 / x has one
+step, and the result is rounded to bfloat16.
 
 The constants are those of the kernels of ttnn 0.81.1 (Apache-2.0; its exp is after code by Norbert Juffa, BSD).
 """
@@ -14,15 +16,39 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ttnn_cpu.checks import not_implemented
-from ttnn_cpu.chip_vector_loops import silu_of_bfloat16, silu_of_float32
+from ttnn_cpu.chip_vector_loops import (
+    exp_of_float32,
+    reciprocal_of_float32,
+    reciprocal_root_of_float32,
+    silu_of_bfloat16,
+    silu_of_float32,
+)
 from ttnn_cpu.enums import UnaryOpType
-from ttnn_cpu.loops import over_rows
+from ttnn_cpu.loops import Loop, over_rows
+
+
+def exp(values: torch.Tensor) -> torch.Tensor:
+    """With a float32 destination, as the next two."""
+    return _each(exp_of_float32, values)
+
+
+def reciprocal(values: torch.Tensor) -> torch.Tensor:
+    return _each(reciprocal_of_float32, values)
+
+
+def reciprocal_root(values: torch.Tensor) -> torch.Tensor:
+    """1 / sqrt of positive values."""
+    return _each(reciprocal_root_of_float32, values)
 
 
 def _silu(values: torch.Tensor, in_fp32: bool) -> torch.Tensor:
-    words = values.contiguous()
-    out = torch.empty_like(words)
-    over_rows(silu_of_float32 if in_fp32 else silu_of_bfloat16, (words.view(-1),), out.view(-1))
+    return _each(silu_of_float32 if in_fp32 else silu_of_bfloat16, values)
+
+
+def _each(loop: Loop, values: torch.Tensor) -> torch.Tensor:
+    values = values.contiguous()
+    out = torch.empty_like(values)
+    over_rows(loop, (values.view(-1),), out.view(-1))
     return out
 
 

@@ -18,6 +18,7 @@ _EXP_3, _EXP_2, _EXP_1 = np.float32(4.16695364e-2), np.float32(1.66664720e-1), n
 _TWO_TO_0, _TWO_TO_1 = np.float32(1.0017248), np.float32(7.839635491371155e-08)
 _TWO_TO_2 = np.float32(4.791750143340323e-15)
 _PER_0, _PER_1, _PER_2 = np.float32(0.3232325), np.float32(1.4545460), np.float32(2.1212125)
+_ROOT_GUESS, _ROOT_1, _ROOT_2 = np.int32(0x5F1110A0), np.float32(2.2825186), np.float32(2.2533049)
 _0X8000, _UPPER_HALF = np.int32(0x8000), np.int32(-0x10000)
 
 
@@ -69,6 +70,33 @@ def reciprocal(x, steps):  # type: ignore[no-untyped-def]
         y = _mad(y, _mad(minus, y, _ONE), y)
     scale = as_float(~word & _EXPONENT) * _HALF
     return np.copysign(y * scale, x)
+
+
+@compiled("float32(float32)")
+def reciprocal_root(x):  # type: ignore[no-untyped-def]
+    """1 / sqrt(x) of a positive x."""
+    y = as_float(int32(_ROOT_GUESS - shifted_right(as_word(x), _1)))
+    c = -y * (x * y)
+    y = y * _mad(c, _ROOT_2 + c, _ROOT_1)
+    return _mad(_mad(-y, x * y, _ONE), y * _HALF, y)
+
+
+@compiled("void(int32[::1], int32[::1])")
+def exp_of_float32(words, out):  # type: ignore[no-untyped-def]
+    for i in range(words.size):
+        out[i] = as_word(exp_accurate(as_float(words[i])))
+
+
+@compiled("void(int32[::1], int32[::1])")
+def reciprocal_of_float32(words, out):  # type: ignore[no-untyped-def]
+    for i in range(words.size):
+        out[i] = as_word(reciprocal(as_float(words[i]), 2))
+
+
+@compiled("void(int32[::1], int32[::1])")
+def reciprocal_root_of_float32(words, out):  # type: ignore[no-untyped-def]
+    for i in range(words.size):
+        out[i] = as_word(reciprocal_root(as_float(words[i])))
 
 
 @compiled("void(int32[::1], int32[::1])")

@@ -16,9 +16,7 @@ ROWS, INNER, COLUMNS = 32, 1024, 64
 DECODE_COLUMNS, PREFILL_COLUMNS = 384, 4096  # of the same weight, over and over: kept small in the files
 
 
-def record_single(
-    ttnn: ModuleType, mesh: "Mesh", wanted: frozenset[str] = frozenset()
-) -> Iterator[RecordedCall]:
+def record_single(ttnn: ModuleType, mesh: "Mesh", wanted: frozenset[str] = frozenset()) -> Iterator[RecordedCall]:
     for program in (_products, _norms, _elementwise, _shares):
         with recording(ttnn, wanted, "alone", set()) as calls:
             program(ttnn, mesh)
@@ -52,9 +50,7 @@ def _products(ttnn: Any, mesh: "Mesh") -> None:
         )
     of_prefill = mesh.put(_repeated(weight, PREFILL_COLUMNS), bf8, ttnn.TILE_LAYOUT)
     rows = mesh.put(random(2 * ROWS, INNER, seed=2), bf8, ttnn.TILE_LAYOUT)
-    ttnn.experimental.minimal_matmul(
-        rows, of_prefill, dtype=ttnn.bfloat16, compute_kernel_config=precision.HIFI2_FP32
-    )
+    ttnn.experimental.minimal_matmul(rows, of_prefill, dtype=ttnn.bfloat16, compute_kernel_config=precision.HIFI2_FP32)
     gate = mesh.put(weight, ttnn.bfloat16, ttnn.TILE_LAYOUT)
     bias = mesh.put(torch.zeros(1, 1, 1, COLUMNS), ttnn.bfloat16, ttnn.TILE_LAYOUT)
     ttnn.linear(

@@ -136,7 +136,10 @@ def elementwise(
         spec = tensor_spec(shape, dtype or a.spec.dtype, layout, placement)
     rank = len(shape)
     y_dtype = b.spec.dtype if isinstance(b, Tensor) else a.spec.dtype
-    is_product = torch_op in (torch.mul, _product_on_matrix_unit)  # 0, whatever the other is: there is nothing to compute where both are
+    is_product = torch_op in (
+        torch.mul,
+        _product_on_matrix_unit,
+    )  # 0, whatever the other is: there is nothing to compute where both are
 
     def compute(x: Values | Blocks, y: Values | Blocks | None = None) -> Values | Blocks:
         if isinstance(x, Blocks) and isinstance(y, Blocks) and torch.equal(x.in_use, y.in_use) and not after:
