@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from ttnn_cpu.checks import not_implemented
-from ttnn_cpu.chip_matmul_loops import COLUMNS, into_strips, multiply, multiply_each
+from ttnn_cpu.chip_matmul_loops import COLUMNS, add_to_destination, into_strips, multiply, multiply_each
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.enums import TILE_SIZE, MathFidelity
 from ttnn_cpu.loops import over_rows
@@ -94,4 +94,12 @@ def product_of_each(a: torch.Tensor, b: torch.Tensor, phases: int = 4, in_fp32: 
     a, b = (operand.contiguous() for operand in torch.broadcast_tensors(a, b))
     out = torch.empty_like(a)
     over_rows(multiply_each, (a.view(-1), b.view(-1)), out.view(-1), phases, in_fp32, each=phases)
+    return out
+
+
+def added_to(held: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """held + (a + b) of one shape, where `held` is in a bfloat16 destination."""
+    held, a, b = (operand.contiguous() for operand in (held, a, b))
+    out = torch.empty_like(held)
+    over_rows(add_to_destination, (held.view(-1), a.view(-1), b.view(-1)), out.view(-1))
     return out

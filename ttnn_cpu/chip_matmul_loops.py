@@ -180,3 +180,22 @@ def multiply_each(words, others, out, phases, in_fp32):  # type: ignore[no-untyp
                 exponent = int32(exponent_a + exponent_b - (127 + 5 * (phase & 1) + 7 * (phase >> 1)))
                 dst = _added(dst, exponent, int32(sign * upper * lower), _NO_EXPONENT, _0, in_fp32)
         out[i] = dst
+
+
+@compiled("int32(int32, int32)")
+def _rounded_at(word, top):  # type: ignore[no-untyped-def]
+    """The 11-bit significand of a word with its sign, at the exponent `top`, halves away from zero."""
+    exponent = (word >> _23) & _255
+    if exponent == 0:
+        return _0
+    size = _moved_down(int32(((word >> _13) & 1023) | 1024), int32(top - exponent))
+    return int32(-size) if word < _0 else size
+
+
+@compiled("void(int32[::1], int32[::1], int32[::1], int32[::1])")
+def add_to_destination(held, words, others, out):  # type: ignore[no-untyped-def]
+    """held + (word + other), with a bfloat16 destination that holds the first."""
+    for i in range(words.size):
+        top = int32(max((words[i] >> _23) & _255, (others[i] >> _23) & _255))
+        total = int32(_rounded_at(words[i], top) + _rounded_at(others[i], top))
+        out[i] = _added(held[i], top, total, _NO_EXPONENT, _0, False)
