@@ -97,6 +97,12 @@ def product_of_each(a: torch.Tensor, b: torch.Tensor, phases: int = 4, in_fp32: 
     return out
 
 
+def row_sum(x: torch.Tensor, unit: MatrixUnit) -> torch.Tensor:
+    """[.., W] -> [.., 1]: a product with a column of ones."""
+    width = x.shape[-1]
+    return product(x.reshape(1, -1, width), torch.ones(1, width, 1), unit).reshape(*x.shape[:-1], 1)
+
+
 def added_to(held: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """held + (a + b) of one shape, where `held` is in a bfloat16 destination."""
     held, a, b = (operand.contiguous() for operand in (held, a, b))

@@ -1,7 +1,6 @@
 """rms_norm and softmax as the kernels compute them, with a float32 destination, to the bit.
 
-Each step goes through a buffer in L1, in float32, and enters the matrix unit cut to tf32. A sum over a row is a product
-with a column of ones. Sums over the cores of a sharded norm go twice: over the cores of a grid's row, then, on the
+Each step goes through a buffer in L1, in float32, and enters the matrix unit cut to tf32. Sums over the cores of a sharded norm go twice: over the cores of a grid's row, then, on the
 first core, its own row's parts and the other rows' sums.
 """
 
@@ -12,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from ttnn_cpu.checks import not_implemented
-from ttnn_cpu.chip_matmul import MatrixUnit, matrix_unit, product, product_of_each, to_tf32
+from ttnn_cpu.chip_matmul import MatrixUnit, matrix_unit, product_of_each, row_sum, to_tf32
 from ttnn_cpu.chip_rounding import sum_of_two
 from ttnn_cpu.chip_vector import exp, reciprocal, reciprocal_root
 from ttnn_cpu.configs import LayerNormShardedMultiCoreProgramConfig, WormholeComputeKernelConfig
@@ -30,7 +29,7 @@ def rms_norm(
     unit = _unit("rms_norm", kernel)
     multiplied = _multiplier(unit)
     squares = multiplied(x, x)
-    total = _row_sum(squares, unit) if shards is None else _sum_over_cores(squares, unit, shards)
+    total = row_sum(squares, unit) if shards is None else _sum_over_cores(squares, unit, shards)
     mean = to_tf32(total * (torch.ones(()) / x.shape[-1]))
     root = reciprocal_root(sum_of_two(mean, to_tf32(torch.tensor([epsilon]))))
     normed = multiplied(x, to_tf32(root))
@@ -48,7 +47,7 @@ def softmax(
         scaled = to_tf32(multiplied(x, torch.tensor([factor])))
         x = to_tf32(sum_of_two(scaled, mask))
     exponents = to_tf32(exp(sum_of_two(x, -x.amax(-1, keepdim=True))))
-    return multiplied(exponents, to_tf32(reciprocal(_row_sum(exponents, unit))))
+    return multiplied(exponents, to_tf32(reciprocal(row_sum(exponents, unit), unit.in_fp32)))
 
 
 def _unit(operation: str, kernel: WormholeComputeKernelConfig | None) -> MatrixUnit:
@@ -62,15 +61,8 @@ def _multiplier(unit: MatrixUnit) -> Callable[[torch.Tensor, torch.Tensor], torc
     return lambda a, b: product_of_each(a, b, unit.phases, unit.in_fp32)
 
 
-def _row_sum(x: torch.Tensor, unit: MatrixUnit) -> torch.Tensor:
-    """[.., W] -> [.., 1]"""
-    width = x.shape[-1]
-    ones = torch.ones(1, width, 1)
-    return product(x.reshape(1, -1, width), ones, unit).reshape(*x.shape[:-1], 1)
-
-
 def _sum_over_cores(x: torch.Tensor, unit: MatrixUnit, shards: LayerNormShardedMultiCoreProgramConfig) -> torch.Tensor:
-    parts = [_row_sum(part, unit) for part in x.split(shards.block_w * TILE_SIZE, -1)]
+    parts = [row_sum(part, unit) for part in x.split(shards.block_w * TILE_SIZE, -1)]
     across = shards.grid.x
     if shards.grid.y == 1 or across == 1:
         return _sum_of_parts(parts, unit)
@@ -81,4 +73,4 @@ def _sum_over_cores(x: torch.Tensor, unit: MatrixUnit, shards: LayerNormShardedM
 def _sum_of_parts(parts: list[torch.Tensor], unit: MatrixUnit) -> torch.Tensor:
     """Each part [.., 1] is the first column of a tile."""
     tiles = [torch.nn.functional.pad(part, (0, TILE_SIZE - 1)) for part in parts]
-    return _row_sum(torch.cat(tiles, -1), unit)
+    return row_sum(torch.cat(tiles, -1), unit)

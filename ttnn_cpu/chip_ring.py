@@ -1,9 +1,9 @@
 """The sum over the chips of a ring as the kernels of reduce_scatter make it, to the bit.
 
-A tile of chip i's slice is the sum of all chips' tiles there. Of the n - 1 others some come, chip after
-chip, from ahead and the rest from behind; each chip on the way adds its own and rounds to the dtype. Chip i adds its own to
-what comes from behind, adds that to what comes from ahead, which the destination holds, and rounds once. Tiles go in
-chunks of 8, row after row: of the even ones n / 2 - 1 chips are ahead, of the odd ones n / 2.
+A tile of chip i's slice is the sum of all chips' tiles there. Of the n - 1 others some come, chip after chip, from
+ahead and the rest from behind; each chip on the way adds its own and rounds to the dtype. Chip i adds its own to what
+comes from behind, adds that to what comes from ahead, which the destination holds, and rounds once. Tiles go in chunks
+of 8, row after row: of the even ones n / 2 - 1 chips are ahead, of the odd ones n / 2.
 
 Where this comes from: equal to the bit to what ttnn 0.81.1 gave on 8 simulated chips, in bfloat16 and bfloat8_b.
 """

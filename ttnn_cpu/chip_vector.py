@@ -4,7 +4,8 @@ and silu that the kernels have.
 In float32, each product with its sum rounded once. With a float32 destination exp is a polynomial of degree 5 on
 [-ln 2 / 2, ln 2 / 2], 1 / x a quadratic with two steps of Newton's, 1 / sqrt(x) a guess from the bits with two steps;
 with a bfloat16 one exp is a quadratic in the fraction of x / ln 2 (Moroz and others, 2022, exp_21f), 1 / x has one
-step, and the result is rounded to bfloat16.
+step, and the result is rounded to bfloat16. Attention has two of its own: for
+differences of maxima a polynomial of degree 4, or 2; in decode, one that writes the bits of a line (Schraudolph, 1999).
 
 The constants are those of the kernels of ttnn 0.81.1 (Apache-2.0; its exp is after code by Norbert Juffa, BSD).
 """
@@ -17,7 +18,11 @@ import torch
 
 from ttnn_cpu.checks import not_implemented
 from ttnn_cpu.chip_vector_loops import (
+    exp_of_bfloat16,
+    exp_of_differences,
     exp_of_float32,
+    line_of_exp,
+    reciprocal_of_bfloat16,
     reciprocal_of_float32,
     reciprocal_root_of_float32,
     silu_of_bfloat16,
@@ -28,16 +33,31 @@ from ttnn_cpu.loops import Loop, over_rows
 
 
 def exp(values: torch.Tensor) -> torch.Tensor:
-    """With a float32 destination, as the next two."""
+    """With a float32 destination."""
     return _each(exp_of_float32, values)
 
 
-def reciprocal(values: torch.Tensor) -> torch.Tensor:
-    return _each(reciprocal_of_float32, values)
+def exp_short(values: torch.Tensor) -> torch.Tensor:
+    """With a bfloat16 destination, before it is rounded to that."""
+    return _each(exp_of_bfloat16, values)
+
+
+def exp_of_line(values: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """exp(values * scale), the fast and coarse one."""
+    return _each(line_of_exp, values, scale.item())
+
+
+def exp_of_difference(values: torch.Tensor, in_fp32: bool) -> torch.Tensor:
+    """As attention has it for the difference of two maxima."""
+    return _each(exp_of_differences, values, in_fp32)
+
+
+def reciprocal(values: torch.Tensor, in_fp32: bool) -> torch.Tensor:
+    return _each(reciprocal_of_float32 if in_fp32 else reciprocal_of_bfloat16, values)
 
 
 def reciprocal_root(values: torch.Tensor) -> torch.Tensor:
-    """1 / sqrt of positive values."""
+    """1 / sqrt of positive values, with a float32 destination."""
     return _each(reciprocal_root_of_float32, values)
 
 
@@ -45,10 +65,10 @@ def _silu(values: torch.Tensor, in_fp32: bool) -> torch.Tensor:
     return _each(silu_of_float32 if in_fp32 else silu_of_bfloat16, values)
 
 
-def _each(loop: Loop, values: torch.Tensor) -> torch.Tensor:
+def _each(loop: Loop, values: torch.Tensor, *settings: object) -> torch.Tensor:
     values = values.contiguous()
     out = torch.empty_like(values)
-    over_rows(loop, (values.view(-1),), out.view(-1))
+    over_rows(loop, (values.view(-1),), out.view(-1), *settings)
     return out
 
 
