@@ -1,7 +1,8 @@
 """rms_norm and softmax as the kernels compute them, with a float32 destination, to the bit.
 
-Each step goes through a buffer in L1, in float32, and enters the matrix unit cut to tf32. Sums over the cores of a sharded norm go twice: over the cores of a grid's row, then, on the
-first core, its own row's parts and the other rows' sums.
+Each step goes through a buffer in L1, in float32, and enters the matrix unit cut to tf32. Sums over the cores of a
+sharded norm go twice: over the cores of a grid's row, then, on the first core, its own row's parts and the other rows'
+sums.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def reciprocal_root(x):  # type: ignore[no-untyped-def]
 
 @compiled("void(int32[::1], int32[::1], float32)")
 def line_of_exp(words, out, scale):  # type: ignore[no-untyped-def]
-    """exp(x * scale) by its bits, which are taken from a line: some 3 % off. Below -88 it has the sign of a negative."""
+    """exp(x * scale) by its bits, which are taken from a line: some 3 % off. Below -88 it is negative."""
     slope = float32(_PER_LN_2_256 * scale)
     for i in range(words.size):
         line = _mad(slope, as_float(words[i]), _LINE)

@@ -126,7 +126,8 @@ def scaled_dot_product_attention(
         if is_chip():
             out = chip_attention.prefill(queries, keys, values, 0, ends, scale, program_config, compute_kernel_config)
         else:
-            out = _in_windows(queries, *(_per_query_head(x, heads) for x in (keys, values)), ends, scale)
+            keys, values = (_per_query_head(x, heads) for x in (keys, values))
+            out = _in_windows(queries, keys, values, ends, scale)
         out = out.reshape(devices, batch, heads, length, head_dim)
         return out.transpose(2, 3).reshape(devices, batch, 1, length, -1) if output_concat_heads else out
 
@@ -139,8 +140,8 @@ def _in_windows(q: Values, k: Values, v: Values, ends: list[int], scale: float |
     out = torch.empty_like(q)
     for first, last in pairwise(ends):
         if first < last:
-            own = (x[:, :, first:last] for x in (q, k, v))
-            out[:, :, first:last] = torch_sdpa(*own, is_causal=True, scale=scale)
+            own = slice(first, last)
+            out[:, :, own] = torch_sdpa(q[:, :, own], k[:, :, own], v[:, :, own], is_causal=True, scale=scale)
     return out
 
 
@@ -258,7 +259,7 @@ def chunked_scaled_dot_product_attention(
         if is_chip():
             seen = chip_attention.prefill(queries, k, v, start, None, scale, program_config, compute_kernel_config)
         else:
-            seen = _causal_from(queries, *(_per_query_head(x, heads) for x in (k, v)), start, scale)
+            seen = _causal_from(queries, _per_query_head(k, heads), _per_query_head(v, heads), start, scale)
         return seen.reshape(devices, *q.shape)
 
     spec = tensor_spec(q.shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
