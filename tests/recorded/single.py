@@ -17,7 +17,7 @@ DECODE_COLUMNS, PREFILL_COLUMNS = 384, 4096  # of the same weight, over and over
 
 
 def record_single(ttnn: ModuleType, mesh: "Mesh", wanted: frozenset[str] = frozenset()) -> Iterator[RecordedCall]:
-    for program in (_products, _norms, _elementwise, _shares):
+    for program in (_products, _norms, _elementwise, _shares, _attention):
         with recording(ttnn, wanted, "alone", set()) as calls:
             program(ttnn, mesh)
         yield from calls
@@ -25,6 +25,16 @@ def record_single(ttnn: ModuleType, mesh: "Mesh", wanted: frozenset[str] = froze
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(1, 1, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def record_sums(ttnn: Any, mesh: "Mesh") -> None:
+    """On eight chips: of each slice 9 tiles, the first 8 of which go round the ring the other way than the last."""
+    from models.mixtral8x7b.tt.mesh import Placement
+
+    for dtype in (ttnn.bfloat16, ttnn.bfloat8_b):
+        parts = random(mesh.n_devices * 2, mesh.n_devices * 9 * 32, seed=15).view(mesh.n_devices, 1, 2, -1)
+        on_chips = mesh.put(parts, dtype, ttnn.TILE_LAYOUT, Placement.ONE_PER_DEVICE, ttnn.L1_MEMORY_CONFIG)
+        mesh.sum_over_devices(on_chips, ttnn.L1_MEMORY_CONFIG)
 
 
 def _products(ttnn: Any, mesh: "Mesh") -> None:
@@ -111,14 +121,50 @@ def _elementwise(ttnn: Any, mesh: "Mesh") -> None:
 
 
 def _shares(ttnn: Any, mesh: "Mesh") -> None:
-    """Of eight ranks, and of all columns."""
+    """Of all columns: a model masks all but two."""
     from models.mixtral8x7b.tt.precision import PERFORMANCE
 
-    logits = 3 * random(ROWS, 32, seed=8)
-    for kept in (8, 32):
-        mask = torch.where(torch.arange(32) < kept, 0.0, -1e30)
-        ttnn.scale_mask_softmax(
-            mesh.put(logits, ttnn.float32, ttnn.TILE_LAYOUT),
-            mask=mesh.put(mask[None, None, None], ttnn.bfloat16, ttnn.TILE_LAYOUT),
-            compute_kernel_config=PERFORMANCE.router,
-        )
+    ttnn.scale_mask_softmax(
+        mesh.put(3 * random(ROWS, 32, seed=8), ttnn.float32, ttnn.TILE_LAYOUT),
+        mask=mesh.put(torch.zeros(1, 1, 1, 32), ttnn.bfloat16, ttnn.TILE_LAYOUT),
+        compute_kernel_config=PERFORMANCE.router,
+    )
+
+
+def _attention(ttnn: Any, mesh: "Mesh") -> None:
+    """Windows over several chunks of keys; decode over one chunk and, of another user, three."""
+    from models.mixtral8x7b.packing import MOST_PIECES
+    from models.mixtral8x7b.tt.attention import ROWS_AT_ONCE, _sdpa_program
+    from models.mixtral8x7b.tt.layouts import GRID
+    from models.mixtral8x7b.tt.precision import PERFORMANCE
+
+    heads, width, rows, block, chunk = 4, 32, 512, 64, 256
+    ends = [0, 64, 448, *[rows] * (MOST_PIECES - 2)]
+    q = mesh.put(random(heads * rows, width, seed=9).view(1, heads, rows, width), ttnn.bfloat16, ttnn.TILE_LAYOUT)
+    k, v = (mesh.put(random(rows, width, seed=seed), ttnn.bfloat8_b, ttnn.TILE_LAYOUT) for seed in (10, 11))
+    ttnn.transformer.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        is_causal=True,
+        cu_window_seqlens=mesh.put(torch.tensor(ends, dtype=torch.int32), ttnn.int32),
+        program_config=_sdpa_program(ROWS_AT_ONCE),
+        compute_kernel_config=PERFORMANCE.sdpa_prefill,
+        output_concat_heads=True,
+    )
+    pages = 3 * chunk // block
+    table = torch.arange(2 * pages, dtype=torch.int32).view(2, pages)
+    cache = [random(2 * pages * block, width, seed=seed).view(2 * pages, 1, block, width) for seed in (12, 13)]
+    keys, values = (mesh.put(x, ttnn.bfloat8_b, ttnn.TILE_LAYOUT) for x in cache)
+    ttnn.transformer.paged_scaled_dot_product_attention_decode(
+        mesh.put(2 * random(2 * heads, width, seed=14).view(1, 2, heads, width), ttnn.bfloat16, ttnn.TILE_LAYOUT),
+        keys,
+        values,
+        page_table_tensor=mesh.put(table, ttnn.int32),
+        cur_pos_tensor=mesh.put(torch.tensor([700, 100], dtype=torch.int32), ttnn.int32),
+        scale=width**-0.5,
+        program_config=ttnn.SDPAProgramConfig(
+            compute_with_storage_grid_size=GRID, q_chunk_size=0, k_chunk_size=chunk, exp_approx_mode=False
+        ),
+        compute_kernel_config=PERFORMANCE.sdpa_decode,
+    )
