@@ -8,8 +8,9 @@ maxima, for which the scale is cut to bfloat16, and added. In the end the output
 Prefill wants a float32 destination. Of the exponentials it adds tile to tile in L1, in float32, then along the tile.
 Decode wants a bfloat16 one. With up to 16 heads it takes the exponential from a line, a fast and coarse one.
 
-Equal to the bit to what ttnn 0.81.1 gave on simulated chips, prefill in one and in two chunks, decode in one. Several
-chunks of decode follow the kernel's loop in one core; how cores share them is not modelled (docs/chip_values.md).
+In decode the cores of a head share its chunks, and join what they have two by two.
+
+Equal to the bit to what ttnn 0.81.1 gave on simulated chips (docs/chip_values.md says for what).
 """
 
 from __future__ import annotations
@@ -83,29 +84,68 @@ def prefill(
 
 def decode(
     q: torch.Tensor,
-    keys: Callable[[int, int], tuple[torch.Tensor, torch.Tensor]],
-    last: torch.Tensor,
+    keys: Callable[[list[int], int, int], tuple[torch.Tensor, torch.Tensor]],
+    last: Sequence[int],
+    n_kv_heads: int,
     scale: float,
     program: SDPAProgramConfig | None,
     kernel: WormholeComputeKernelConfig | None,
 ) -> torch.Tensor:
-    """q [D, B, H, W]; `keys(low, high)` gives those of these places and their values, both [D, B, KV, places, W];
-    `last` [B] is the place of each user's last -> [D, B, H, W]."""
+    """q [D, B, H, W] -> [D, B, H, W]. `last` is the place of each user's last key, or -1, which gives zeros;
+    `keys(users, low, high)` are those of these places and their values, both [D, users, KV, places, W]."""
     operation = "paged_scaled_dot_product_attention_decode in chip_values"
     unit = matrix_unit(operation, kernel, 0, ends_in_l1=False)
     if program is None or program.k_chunk_size == 0 or unit.in_fp32:
         raise not_implemented(operation, "program_config and compute_kernel_config", (program, kernel))
-    devices, users, heads, width = q.shape
+    devices, n_users, heads, width = q.shape
+    of_heads = n_users * n_kv_heads
+    n_cores = max(1, min(program.grid.x * program.grid.y // of_heads, program.max_cores_per_head_batch))
     exponential = _exp_of_line if heads <= _HALF_A_TILE else _exp_short
-    partial = None
-    for low in range(0, int(last.max()) + 1, program.k_chunk_size):
-        k, v = keys(low, low + program.k_chunk_size)
-        devices = max(devices, k.shape[0])
-        grouped = q.expand(devices, -1, -1, -1).reshape(devices, users, k.shape[2], -1, width)
-        seen = torch.arange(low, low + k.shape[3]) <= last.view(-1, 1, 1, 1)
-        partial = _with_chunk(partial, grouped, k, v, seen, torch.tensor(scale), unit, exponential)
-    assert partial is not None
-    return _divided(partial, unit).reshape(devices, users, heads, width)
+    factor, chunk = torch.tensor(scale), program.k_chunk_size
+    out = torch.zeros_like(q)
+    for n_chunks in {place // chunk + 1 for place in last if place >= 0}:
+        users = [user for user, place in enumerate(last) if place >= 0 and place // chunk + 1 == n_chunks]
+        ends = torch.tensor([last[user] for user in users]).view(-1, 1, 1, 1)
+        grouped = q[:, users].reshape(devices, len(users), n_kv_heads, -1, width)
+        partials: list[_Partial] = []
+        for share in _shares(n_chunks, n_cores):
+            partial = None
+            for number in share:
+                low = number * chunk
+                k, v = keys(users, low, low + chunk)
+                seen = torch.arange(low, low + chunk) <= ends
+                partial = _with_chunk(partial, grouped, k, v, seen, factor, unit, exponential)
+            assert partial is not None
+            partials.append(partial)
+        out[:, users] = _divided(_joined(partials, factor, unit), unit).reshape(devices, len(users), heads, width)
+    return out
+
+
+def _shares(n_chunks: int, n_cores: int) -> list[range]:
+    """The chunks of each core that has some; the first has the last."""
+    n_cores = min(n_chunks, n_cores)
+    each, more = divmod(n_chunks, n_cores)
+    starts = [core * each + min(core, more) for core in range(n_cores + 1)]
+    return [range(*bounds) for bounds in pairwise(starts)][::-1]
+
+
+def _joined(partials: list[_Partial], scale: torch.Tensor, unit: MatrixUnit) -> _Partial:
+    """In rounds: every second with the one after it, and so on."""
+    partials = list(partials)
+    step = 1
+    while step < len(partials):
+        for core in range(0, len(partials) - step, 2 * step):
+            partials[core] = _join(partials[core], partials[core + step], scale, unit)
+        step *= 2
+    return partials[0]
+
+
+def _join(own: _Partial, other: _Partial, scale: torch.Tensor, unit: MatrixUnit) -> _Partial:
+    largest = torch.maximum(own.largest, other.largest)
+    parts = [(part, _bf16(exp_short((part.largest - largest) * _cut(scale)))) for part in (own, other)]
+    one, two = (_cut(part.total * factor) for part, factor in parts)
+    outs = (_bf16(product_of_each(part.out, factor, unit.phases)) for part, factor in parts)
+    return _Partial(largest, _cut(one + two), _bf16(sum_of_two(*outs)))
 
 
 def _with_chunk(

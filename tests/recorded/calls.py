@@ -16,6 +16,7 @@ from ttnn_cpu.canonical import canonical, is_tensor
 from ttnn_cpu.operations import OPERATIONS
 
 DATA = Path(__file__).resolve().parents[1] / "data"
+ALONE = DATA / "alone"  # of single calls, not of a model
 # moves between host and chips, and what gives no values
 _NOT_RECORDED = {
     *("from_torch", "to_torch", "to_device", "from_device", "copy_host_to_device_tensor", "as_tensor", "load_tensor"),

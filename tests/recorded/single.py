@@ -27,8 +27,15 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(1, 1, *shape, generator=torch.Generator().manual_seed(seed))
 
 
-def record_sums(ttnn: Any, mesh: "Mesh") -> None:
-    """On eight chips: of each slice 9 tiles, the first 8 of which go round the ring the other way than the last."""
+def record_sums(ttnn: ModuleType, mesh: "Mesh") -> Iterator[RecordedCall]:
+    """On eight chips."""
+    with recording(ttnn, frozenset({"reduce_scatter"}), "alone", set()) as calls:
+        _sums(ttnn, mesh)
+    yield from calls
+
+
+def _sums(ttnn: Any, mesh: "Mesh") -> None:
+    """Of each slice 9 tiles, the first 8 of which go round the ring the other way than the last."""
     from models.mixtral8x7b.tt.mesh import Placement
 
     for dtype in (ttnn.bfloat16, ttnn.bfloat8_b):
@@ -132,7 +139,8 @@ def _shares(ttnn: Any, mesh: "Mesh") -> None:
 
 
 def _attention(ttnn: Any, mesh: "Mesh") -> None:
-    """Windows over several chunks of keys; decode over one chunk and, of another user, three."""
+    """Windows over several chunks of keys; decode over up to three, each on a core of
+    its own, or on two cores."""
     from models.mixtral8x7b.packing import MOST_PIECES
     from models.mixtral8x7b.tt.attention import ROWS_AT_ONCE, _sdpa_program
     from models.mixtral8x7b.tt.layouts import GRID
@@ -153,18 +161,21 @@ def _attention(ttnn: Any, mesh: "Mesh") -> None:
         output_concat_heads=True,
     )
     pages = 3 * chunk // block
-    table = torch.arange(2 * pages, dtype=torch.int32).view(2, pages)
-    cache = [random(2 * pages * block, width, seed=seed).view(2 * pages, 1, block, width) for seed in (12, 13)]
+    cache = [random(pages * block, width, seed=seed).view(pages, 1, block, width) for seed in (12, 13)]
     keys, values = (mesh.put(x, ttnn.bfloat8_b, ttnn.TILE_LAYOUT) for x in cache)
-    ttnn.transformer.paged_scaled_dot_product_attention_decode(
-        mesh.put(2 * random(2 * heads, width, seed=14).view(1, 2, heads, width), ttnn.bfloat16, ttnn.TILE_LAYOUT),
-        keys,
-        values,
-        page_table_tensor=mesh.put(table, ttnn.int32),
-        cur_pos_tensor=mesh.put(torch.tensor([700, 100], dtype=torch.int32), ttnn.int32),
-        scale=width**-0.5,
-        program_config=ttnn.SDPAProgramConfig(
-            compute_with_storage_grid_size=GRID, q_chunk_size=0, k_chunk_size=chunk, exp_approx_mode=False
-        ),
-        compute_kernel_config=PERFORMANCE.sdpa_decode,
-    )
+    for places in ([700, 100], [700, 300, 512, 100] + [0] * (ROWS - 4)):
+        users = len(places)
+        table = torch.arange(pages, dtype=torch.int32).repeat(users, 1)
+        queries = 2 * random(users * heads, width, seed=14).view(1, users, heads, width)
+        ttnn.transformer.paged_scaled_dot_product_attention_decode(
+            mesh.put(queries, ttnn.bfloat16, ttnn.TILE_LAYOUT),
+            keys,
+            values,
+            page_table_tensor=mesh.put(table, ttnn.int32),
+            cur_pos_tensor=mesh.put(torch.tensor(places, dtype=torch.int32), ttnn.int32),
+            scale=width**-0.5,
+            program_config=ttnn.SDPAProgramConfig(
+                compute_with_storage_grid_size=GRID, q_chunk_size=0, k_chunk_size=chunk, exp_approx_mode=False
+            ),
+            compute_kernel_config=PERFORMANCE.sdpa_decode,
+        )

@@ -101,21 +101,18 @@ def _as_chips_do(
     kernel: WormholeComputeKernelConfig | None,
 ) -> Values:
     """As `attend`, of q that is not scaled."""
-    blocks, block = k_cache.shape[1], k_cache.shape[3]
-    users = [user for user, position in enumerate(positions.tolist()) if position >= 0]
-    devices = max(q.shape[0], k_cache.shape[0])
-    out = garbage(tuple(q.shape[1:]), DataType.BFLOAT16).expand(devices, -1, -1, -1).clone()
-    if not users:
-        return out
-    last = positions[users]
+    _, blocks, kv_heads, block, _ = k_cache.shape
 
-    def keys(low: int, high: int) -> tuple[Values, Values]:
+    def keys(users: list[int], low: int, high: int) -> tuple[Values, Values]:
         pages = torch.arange(low // block, high // block)
-        named = table[users][:, pages.clamp(max=table.shape[1] - 1)]
-        named = torch.where(pages * block <= last.unsqueeze(1), named, 0)
+        named = torch.where(pages * block <= positions[users].unsqueeze(1), table[users][:, pages], 0)
         return gathered(k_cache, named, blocks), gathered(v_cache, named, blocks)
 
-    out[:, users] = chip_attention.decode(q[:, users], keys, last, scale, program, kernel)
+    devices = max(q.shape[0], k_cache.shape[0])
+    q = q.expand(devices, *q.shape[1:])
+    out = chip_attention.decode(q, keys, positions.tolist(), kv_heads, scale, program, kernel)
+    unused = positions < 0
+    out[:, unused] = garbage(tuple(q.shape[1:]), DataType.BFLOAT16)[0, unused]
     return out
 
 
