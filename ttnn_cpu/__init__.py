@@ -5,8 +5,9 @@ runs here after `ttnn_cpu.install()`. `import ttnn_cpu as ttnn` works too, also 
 
 Every operation is computed in float32 and its result is rounded once to its dtype, as a chip rounds what it writes
 (`chip_rounding`); host tensors are rounded as ttnn does it on the host (`rounding`). On silicon, math fidelity, the
-accumulator's format and approximate functions round more: accuracy measured here is an upper bound. Program configs,
-compute kernel configs and approximate modes are checked and otherwise ignored.
+accumulator's format and approximate functions round more: accuracy measured so is an upper bound. Program configs,
+compute kernel configs and approximate modes are checked and otherwise ignored. Inside `chip_values` they count: results
+are then what a chip's kernels compute, to the bit (docs/chip_values.md).
 
 What is not implemented raises: an unknown keyword TypeError, an unknown value NotImplementedError, a call that ttnn
 refuses RuntimeError; each names the operation and the argument.

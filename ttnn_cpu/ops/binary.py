@@ -182,12 +182,12 @@ def _sum(a: Tensor, b: Tensor | Number) -> TorchBinary:
     """What adds the two: the matrix unit, or for float32, integers and numbers the vector unit."""
     narrow = FLOATS - {DataType.FLOAT32}
     on_matrix_unit = all(isinstance(t, Tensor) and t.spec.dtype in narrow for t in (a, b))
-    return _sum_on_matrix_unit if on_matrix_unit and not is_exact() else torch.add
+    return _sum_on_matrix_unit if on_matrix_unit else torch.add
 
 
 def _sum_on_matrix_unit(x: Values, y: Values | Number) -> Values:
     assert isinstance(y, torch.Tensor)
-    return chip_rounding.sum_of_two(x, y)
+    return x + y if is_exact() else chip_rounding.sum_of_two(x, y)
 
 
 def add(
