@@ -5,13 +5,15 @@ runs here after `ttnn_cpu.install()`. `import ttnn_cpu as ttnn` works too, also 
 
 Every operation is computed in float32 and its result is rounded once to its dtype, as a chip rounds what it writes
 (`chip_rounding`); host tensors are rounded as ttnn does it on the host (`rounding`). On silicon, math fidelity, the
-accumulator's format and approximate functions round more: accuracy measured here is an upper bound. Program configs,
-compute kernel configs and approximate modes are checked and otherwise ignored.
+accumulator's format and approximate functions round more: accuracy measured so is an upper bound. Program configs,
+compute kernel configs and approximate modes are checked and otherwise ignored. Inside `chip_values` they count: results
+are then what a chip's kernels compute, to the bit (docs/chip_values.md).
 
 What is not implemented raises: an unknown keyword TypeError, an unknown value NotImplementedError, a call that ttnn
 refuses RuntimeError; each names the operation and the argument.
 
-Beyond ttnn's API: `install`, `exact_values` (rounding off), `specs_only` (meshes without values), `record`.
+Beyond ttnn's API: `install`, `exact_values` (rounding off), `chip_values` (as the chips compute), `specs_only` (meshes
+without values), `record`.
 """
 
 from __future__ import annotations
@@ -41,7 +43,6 @@ from ttnn_cpu.device import (
     specs_only,
     synchronize_device,
 )
-from ttnn_cpu.dispatch import exact_values
 from ttnn_cpu.enums import (
     ROW_MAJOR_LAYOUT,
     TILE_LAYOUT,
@@ -102,6 +103,7 @@ from ttnn_cpu.mesh_mapping import (
     replicate_tensor_to_mesh_mapper,
     shard_tensor_to_mesh_mapper,
 )
+from ttnn_cpu.modes import chip_values, exact_values
 from ttnn_cpu.ops.binary import add, add_, multiply, multiply_, subtract
 from ttnn_cpu.ops.collectives import all_gather, all_reduce, mesh_partition, reduce_scatter
 from ttnn_cpu.ops.comparison import eq, ge, lt, ne
@@ -192,6 +194,7 @@ __all__ = [
     "bfloat4_b",
     "bfloat8_b",
     "bfloat16",
+    "chip_values",
     "clone",
     "close_mesh_device",
     "concat",

@@ -33,12 +33,21 @@ from ttnn_cpu.rounding import BITS, in_groups
 from ttnn_cpu.rounding_loops import add_on_matrix_unit, round_on_chip, to_bfloat16_on_chip
 
 _8_BITS = 0, -0x10000  # of the significand: what is added to a word, what is kept of it
+_7_BITS = 0x10000, -0x20000
 _8_THEN_7_BITS = 0x18000, -0x20000  # the first rounding leaves zeros behind: both in one addition
 
 
 def packed(values: torch.Tensor, dtype: DataType) -> torch.Tensor:
     """float32 results of arithmetic -> what stands in memory, as float32."""
     return _packed(values, dtype, to_even_first=False)
+
+
+def packed_once(values: torch.Tensor, dtype: DataType) -> torch.Tensor:
+    """What stands in memory of values that are the destination's own, bfloat16 or float32: to block floats they are
+    rounded to 7 bits without being rounded to bfloat16 before."""
+    if dtype not in BITS:
+        return packed(values, dtype)
+    return in_groups(values, round_on_chip, False, *_7_BITS, BITS[dtype])
 
 
 def product(values: torch.Tensor, dtype: DataType) -> torch.Tensor:

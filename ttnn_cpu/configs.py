@@ -1,7 +1,8 @@
 """Program and compute-kernel configs.
 
 They choose how silicon does the work, not what it computes, except for `fused_activation`. This backend checks their
-class and the facts that ttnn checks cheaply, and ignores the rest.
+class and the facts that ttnn checks cheaply, and ignores the rest, but for `chip_values`, in which they decide how
+sums are rounded.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ eager execution, traces (recorded now, run later) and meshes that know specs onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -17,6 +16,7 @@ from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.enums import FLOATS, UNSIGNED_BITS, DataType
 from ttnn_cpu.live_traces import note_allocation, refuse_new_program
+from ttnn_cpu.modes import is_exact
 from ttnn_cpu.spec import TensorSpec, storage_dtype
 from ttnn_cpu.tensor import Storage, Tensor
 
@@ -24,33 +24,13 @@ Values = torch.Tensor
 Compute = Callable[..., "Values | Blocks | Sequence[Values]"]
 Rounding = Callable[[Values, DataType], Values]
 
-_exact = False
-
-
-@contextmanager
-def exact_values() -> Iterator[None]:
-    """Keep every float value in float32, rounding off: dtypes, layouts and checks stay as they are.
-
-    Holds for host tensors made inside (`from_torch`), for operations and for traces executed inside.
-    """
-    global _exact
-    before, _exact = _exact, True
-    try:
-        yield
-    finally:
-        _exact = before
-
-
-def is_exact() -> bool:
-    return _exact
-
 
 def as_stored(values: Values, dtype: DataType, rounding: Rounding) -> Values:
     """Any values -> the float32 or integer values that a tensor of `dtype` holds. Of `rounding` there is one for the
     host (`rounding.on_host`) and three for the chips (in `chip_rounding`)."""
     if dtype in FLOATS:
         values = values.to(torch.float32)
-        return values if _exact else rounding(values, dtype)
+        return values if is_exact() else rounding(values, dtype)
     if values.is_floating_point():
         values = values.trunc().to(torch.int64)
     if dtype in UNSIGNED_BITS:  # unsigned integers wrap around

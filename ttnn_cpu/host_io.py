@@ -9,11 +9,12 @@ import torch
 
 from ttnn_cpu.checks import check_options, check_type, fail
 from ttnn_cpu.device import MeshDevice, MeshShape
-from ttnn_cpu.dispatch import as_stored, is_exact
+from ttnn_cpu.dispatch import as_stored
 from ttnn_cpu.enums import BLOCK_FLOATS, DataType, Layout
 from ttnn_cpu.live_traces import note_allocation
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.mesh_mapping import MeshToTensor, TensorToMesh
+from ttnn_cpu.modes import is_exact
 from ttnn_cpu.rounding import as_bfloat16, on_host
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Distribution, Storage, Tensor

@@ -34,11 +34,11 @@ def compiled(*signatures: str) -> Callable[[Callable[..., Any]], Callable[..., A
     return decorate
 
 
-def over_rows(loop: Loop, sources: Sequence[torch.Tensor], out: torch.Tensor, *settings: object) -> None:
+def over_rows(loop: Loop, sources: Sequence[torch.Tensor], out: torch.Tensor, *settings: object, each: int = 1) -> None:
     """`loop(*sources, out, *settings)` over the first dim of all, contiguous and float32, whose words it gets as int32;
-    in as many threads as torch uses."""
+    in as many threads as torch uses. A value takes `each` steps."""
     words = [tensor.view(torch.int32).numpy() for tensor in (*sources, out)]
-    threads = min(torch.get_num_threads(), out.numel() // _SHARE)
+    threads = min(torch.get_num_threads(), out.numel() * each // _SHARE, len(out))
     if threads <= 1:
         loop(*words, *settings)
         return
@@ -62,3 +62,18 @@ def _same_bits(source: types.Type, target: types.Type, as_llvm: ir.Type) -> Call
 
 as_float = _same_bits(types.int32, types.float32, ir.FloatType())
 as_word = _same_bits(types.float32, types.int32, ir.IntType(32))
+
+
+def _shift(build: str) -> Callable[..., Any]:
+    @intrinsic
+    def shift(context: Any, value: Any, by: Any) -> Any:
+        def made(_: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            return getattr(builder, build)(*args)
+
+        return types.int32(types.int32, types.int32), made
+
+    return shift
+
+
+# of 32 bits, by 0 to 31 places: numba's own would be of 64 bits
+shifted_left, shifted_right = _shift("shl"), _shift("ashr")

@@ -14,11 +14,11 @@ import torch
 import tensorbin
 from ttnn_cpu.checks import check_type, fail
 from ttnn_cpu.device import MeshDevice
-from ttnn_cpu.dispatch import is_exact
 from ttnn_cpu.enums import DataType, Layout
 from ttnn_cpu.host_io import from_torch, to_device
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.mesh_mapping import ReplicateTensorToMeshWrapper, TensorToMesh
+from ttnn_cpu.modes import is_exact
 from ttnn_cpu.rounding import as_bfloat16
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Distribution, Storage, Tensor

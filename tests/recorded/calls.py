@@ -10,6 +10,7 @@ from ttnn_cpu.witness.calls import RecordedCall
 from ttnn_cpu.witness.values import Recorded
 
 DATA = Path(__file__).resolve().parents[1] / "data"
+ALONE = DATA / "alone"  # of single calls, not of a model
 
 
 def write(file: Path, calls: list[RecordedCall], provenance: dict[str, str]) -> None:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ttnn_cpu import chip_rounding
+from ttnn_cpu import chip_matmul, chip_rounding, chip_vector
 from ttnn_cpu.blocks import Blocks
 from ttnn_cpu.checks import check_options, check_type, fail, not_implemented
 from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.configs import Activation, activations_of
-from ttnn_cpu.dispatch import Rounding, Values, is_exact, mesh_of, run
+from ttnn_cpu.dispatch import Rounding, Values, mesh_of, run
 from ttnn_cpu.enums import BLOCK_FLOATS, FLOATS, DataType, Layout, UnaryOpType
 from ttnn_cpu.memory import MemoryConfig
+from ttnn_cpu.modes import is_chip, is_exact
 from ttnn_cpu.spec import Shape, TensorSpec, tensor_spec
 from ttnn_cpu.tensor import Tensor
 
@@ -33,11 +34,17 @@ def activate(values: Values, activations: Sequence[UnaryOpType]) -> Values:
     return values
 
 
+def _applied(values: Values, dtype: DataType, activations: Sequence[UnaryOpType]) -> Values:
+    """The same, where the destination is what `dtype` asks for."""
+    if is_chip():
+        return chip_vector.activate(values, activations, dtype is DataType.FLOAT32)
+    return activate(values, activations)
+
+
 def _activated(values: Values, dtype: DataType, activations: Sequence[UnaryOpType]) -> Values:
     """An operand after its activations: it goes through a buffer of its dtype."""
-    if not activations or is_exact():
-        return activate(values, activations)
-    return packed(activate(values, activations), dtype)
+    values = _applied(values, dtype, activations)
+    return values if not activations or is_exact() else packed(values, dtype)
 
 
 def broadcast_shape(operation: str, a: Shape, b: Shape) -> Shape:
@@ -129,7 +136,10 @@ def elementwise(
         spec = tensor_spec(shape, dtype or a.spec.dtype, layout, placement)
     rank = len(shape)
     y_dtype = b.spec.dtype if isinstance(b, Tensor) else a.spec.dtype
-    is_product = torch_op is torch.mul  # 0, whatever the other is: there is nothing to compute where both are
+    is_product = torch_op in (
+        torch.mul,
+        _product_on_matrix_unit,
+    )  # 0, whatever the other is: there is nothing to compute where both are
 
     def compute(x: Values | Blocks, y: Values | Blocks | None = None) -> Values | Blocks:
         if isinstance(x, Blocks) and isinstance(y, Blocks) and torch.equal(x.in_use, y.in_use) and not after:
@@ -138,9 +148,9 @@ def elementwise(
         x, y = x() if isinstance(x, Blocks) else x, y() if isinstance(y, Blocks) else y
         x = _activated(aligned(x, rank), a.spec.dtype, on_a)
         if y is None:
-            return activate(torch_op(x, b if not isinstance(b, Tensor) else x), after)
+            return _applied(torch_op(x, b if not isinstance(b, Tensor) else x), a.spec.dtype, after)
         y = aligned(y, rank)
-        return activate(torch_op(x, _activated(y, y_dtype, on_b)), after)
+        return _applied(torch_op(x, _activated(y, y_dtype, on_b)), a.spec.dtype, after)
 
     into = None if output_tensor is None else [output_tensor]
     fused = (*after, None, *on_a, None, *on_b)
@@ -151,20 +161,33 @@ def elementwise(
 
 def _rounding_of_product(a: Tensor, b: Tensor | Number) -> Rounding:
     """The vector unit multiplies and rounds, or for block floats the matrix unit multiplies and the packer rounds."""
-    in_blocks = any(isinstance(t, Tensor) and t.spec.dtype in BLOCK_FLOATS for t in (a, b))
-    return packed if in_blocks else chip_rounding.product
+    return packed if _in_blocks(a, b) else chip_rounding.product
+
+
+def _in_blocks(a: Tensor, b: Tensor | Number) -> bool:
+    return any(isinstance(t, Tensor) and t.spec.dtype in BLOCK_FLOATS for t in (a, b))
+
+
+def _product(a: Tensor, b: Tensor | Number) -> TorchBinary:
+    """What multiplies the two."""
+    return _product_on_matrix_unit if _in_blocks(a, b) and isinstance(b, Tensor) else torch.mul
+
+
+def _product_on_matrix_unit(x: Values, y: Values | Number) -> Values:
+    assert isinstance(y, torch.Tensor)
+    return chip_matmul.product_of_each(x, y) if is_chip() else x * y
 
 
 def _sum(a: Tensor, b: Tensor | Number) -> TorchBinary:
     """What adds the two: the matrix unit, or for float32, integers and numbers the vector unit."""
     narrow = FLOATS - {DataType.FLOAT32}
     on_matrix_unit = all(isinstance(t, Tensor) and t.spec.dtype in narrow for t in (a, b))
-    return _sum_on_matrix_unit if on_matrix_unit and not is_exact() else torch.add
+    return _sum_on_matrix_unit if on_matrix_unit else torch.add
 
 
 def _sum_on_matrix_unit(x: Values, y: Values | Number) -> Values:
     assert isinstance(y, torch.Tensor)
-    return chip_rounding.sum_of_two(x, y)
+    return x + y if is_exact() else chip_rounding.sum_of_two(x, y)
 
 
 def add(
@@ -239,7 +262,7 @@ def multiply(
     check_type("multiply", "fast_and_approximate_mode", fast_and_approximate_mode, bool)
     return elementwise(
         "multiply",
-        torch.mul,
+        _product(input_tensor_a, input_tensor_b),
         input_tensor_a,
         input_tensor_b,
         dtype=dtype,
@@ -284,7 +307,7 @@ def multiply_(
     """a *= b in a's memory: shape, dtype and memory config stay a's. Returns a."""
     return elementwise(
         "multiply_",
-        torch.mul,
+        _product(input_a, input_b),
         input_a,
         input_b,
         output_tensor=input_a,

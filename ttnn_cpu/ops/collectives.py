@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import torch
 
+from ttnn_cpu import chip_ring
 from ttnn_cpu.checks import check_options, check_type, dim_of, fail, not_implemented
 from ttnn_cpu.chip_rounding import moved
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.dispatch import Values, mesh_of, run
-from ttnn_cpu.enums import TILE_SIZE, FabricConfig, Layout, Topology
+from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, FabricConfig, Layout, Topology
 from ttnn_cpu.memory import MemoryConfig
+from ttnn_cpu.modes import is_chip
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
 
@@ -81,7 +83,8 @@ def reduce_scatter(
     topology: Topology | None = None,
     use_l1_small_for_semaphores: bool = False,
 ) -> Tensor:
-    """The sum over the devices, of which device i gets part i along `dim`. Summed in float32, rounded once.
+    """The sum over the devices, of which device i gets part i along `dim`. Summed in float32, rounded once
+    (in `chip_values` as `chip_ring` says).
 
     The extent must divide by the number of devices. `use_l1_small_for_semaphores` needs a mesh with an `l1_small_size`.
     """
@@ -100,6 +103,9 @@ def reduce_scatter(
     spec = tensor_spec(shape, have.dtype, have.layout, memory_config or have.memory_config)
 
     def compute(x: Values) -> Values:
+        if is_chip() and have.dtype in FLOATS - {DataType.FLOAT32}:
+            slices = enumerate(x.expand(n, *x.shape[1:]).chunk(n, axis + 1))
+            return torch.stack([chip_ring.slice_sum(parts, chip, have.dtype) for chip, parts in slices])
         return torch.stack(_sum(x, n)[0].chunk(n, axis))
 
     return run(operation, [input_tensor], [spec], compute)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ttnn_cpu import chip_norm
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_type, dim_of, fail, not_implemented
 from ttnn_cpu.configs import (
     LayerNormDefaultProgramConfig,
@@ -13,6 +14,7 @@ from ttnn_cpu.configs import (
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import BLOCK_FLOATS, FLOATS, TILE_SIZE, DataType, Layout, TensorMemoryLayout
 from ttnn_cpu.memory import MemoryConfig
+from ttnn_cpu.modes import is_chip
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
 
@@ -49,9 +51,15 @@ def rms_norm(
         _check_program(input_tensor, program_config)
     width = have.shape[-1]
 
+    shards = program_config if isinstance(program_config, LayerNormShardedMultiCoreProgramConfig) else None
+
     def compute(x: Values, w: Values | None = None) -> Values:
+        if w is not None:
+            w = w.reshape(w.shape[0], *(1,) * (x.dim() - 2), -1)[..., :width]
+        if is_chip():
+            return chip_norm.rms_norm(x, w, epsilon, compute_kernel_config, shards)
         y = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon)
-        return y if w is None else y * w.reshape(w.shape[0], *(1,) * (x.dim() - 2), -1)[..., :width]
+        return y if w is None else y * w
 
     spec = tensor_spec(have.shape, have.dtype, Layout.TILE, placement)
     inputs = [input_tensor] if weight is None else [input_tensor, weight]
@@ -123,7 +131,13 @@ def softmax(
     axis = dim_of("softmax", input_tensor, dim) + 1
     spec = tensor_spec(have.shape, have.dtype, Layout.TILE, memory_config or have.memory_config)
     settings = (axis, compute_kernel_config)
-    return run("softmax", [input_tensor], [spec], lambda x: torch.softmax(x, axis), settings=settings)[0]
+
+    def compute(x: Values) -> Values:
+        if is_chip() and axis == x.dim() - 1:
+            return chip_norm.softmax(x, compute_kernel_config)
+        return torch.softmax(x, axis)
+
+    return run("softmax", [input_tensor], [spec], compute, settings=settings)[0]
 
 
 def scale_mask_softmax(
@@ -160,6 +174,8 @@ def scale_mask_softmax(
     spec = tensor_spec(have.shape, have.dtype, Layout.TILE, memory_config or have.memory_config)
 
     def compute(x: Values, m: Values) -> Values:
+        if is_chip():
+            return chip_norm.softmax(x, compute_kernel_config, factor, m)
         return torch.softmax(x * factor + m, -1)
 
     return run(operation, [input_tensor, mask], [spec], compute, settings=(factor, compute_kernel_config))[0]

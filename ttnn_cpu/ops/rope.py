@@ -10,12 +10,14 @@ from functools import lru_cache
 
 import torch
 
+from ttnn_cpu import chip_matmul, chip_rounding
 from ttnn_cpu.checks import check_options, check_rank, check_type, fail
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.cores import CoreRangeSet
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import TILE_SIZE, DataType, Layout, TensorMemoryLayout
 from ttnn_cpu.memory import MemoryConfig
+from ttnn_cpu.modes import is_chip
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
 
@@ -38,7 +40,10 @@ def _rotate(x: Values, cos: Values, sin: Values, tiles: Values) -> Values:
         turned = (blocks.reshape(-1, TILE_SIZE) @ tiles_in_a_row[0]).reshape(x.shape)
     else:
         turned = torch.matmul(blocks, tiles).reshape(x.shape)
-    return x * cos + turned * sin
+    if not is_chip():
+        return x * cos + turned * sin
+    products = (chip_matmul.product_of_each(*pair) for pair in ((x, cos), (turned, sin)))
+    return chip_rounding.sum_of_two(*(chip_rounding.packed(one, DataType.BFLOAT16) for one in products))
 
 
 def rotary_embedding_llama(

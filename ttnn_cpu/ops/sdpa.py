@@ -11,11 +11,13 @@ from itertools import pairwise
 import torch
 from torch.nn.functional import scaled_dot_product_attention as torch_sdpa
 
+from ttnn_cpu import chip_attention
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank, check_type, fail, not_implemented
 from ttnn_cpu.configs import SDPAProgramConfig, WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, Layout
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
+from ttnn_cpu.modes import is_chip
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
 
@@ -119,19 +121,28 @@ def scaled_dot_product_attention(
 
     def compute(qs: Values, ks: Values, vs: Values, windows: Values | None = None) -> Values:
         devices = max(qs.shape[0], ks.shape[0], vs.shape[0])
-        keys, values = (_per_query_head(merged(x, devices), heads) for x in (ks, vs))
         ends = [0, length] if windows is None else _window_ends(operation, windows, length)
-        out = torch.empty_like(queries := merged(qs, devices))
-        for first, last in pairwise(ends):
-            if first < last:
-                q, k, v = (x[:, :, first:last] for x in (queries, keys, values))
-                out[:, :, first:last] = torch_sdpa(q, k, v, is_causal=True, scale=scale)
+        queries, keys, values = (merged(x, devices) for x in (qs, ks, vs))
+        if is_chip():
+            out = chip_attention.prefill(queries, keys, values, 0, ends, scale, program_config, compute_kernel_config)
+        else:
+            keys, values = (_per_query_head(x, heads) for x in (keys, values))
+            out = _in_windows(queries, keys, values, ends, scale)
         out = out.reshape(devices, batch, heads, length, head_dim)
         return out.transpose(2, 3).reshape(devices, batch, 1, length, -1) if output_concat_heads else out
 
     shape = (batch, 1, length, heads * head_dim) if output_concat_heads else have.shape
     spec = tensor_spec(shape, have.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
     return run(operation, inputs, [spec], compute, settings=(scale, program_config, compute_kernel_config))[0]
+
+
+def _in_windows(q: Values, k: Values, v: Values, ends: list[int], scale: float | None) -> Values:
+    out = torch.empty_like(q)
+    for first, last in pairwise(ends):
+        if first < last:
+            own = slice(first, last)
+            out[:, :, own] = torch_sdpa(q[:, :, own], k[:, :, own], v[:, :, own], is_causal=True, scale=scale)
+    return out
 
 
 def _check_windows(operation: str, windows: Tensor) -> None:
@@ -243,8 +254,13 @@ def chunked_scaled_dot_product_attention(
         end = start + length
         pages = table[0, :, : -(-end // block)]
         devices = max(qs.shape[0], ks.shape[0], vs.shape[0])
-        k, v = (_per_query_head(merged(gathered(x, pages, blocks), devices)[:, :, :end], heads) for x in (ks, vs))
-        return _causal_from(merged(qs, devices), k, v, start, scale).reshape(devices, *q.shape)
+        queries = merged(qs, devices)
+        k, v = (merged(gathered(x, pages, blocks), devices)[:, :, :end] for x in (ks, vs))
+        if is_chip():
+            seen = chip_attention.prefill(queries, k, v, start, None, scale, program_config, compute_kernel_config)
+        else:
+            seen = _causal_from(queries, _per_query_head(k, heads), _per_query_head(v, heads), start, scale)
+        return seen.reshape(devices, *q.shape)
 
     spec = tensor_spec(q.shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
     settings = (chunk_start_idx, scale, program_config, compute_kernel_config)

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
+from ttnn_cpu import chip_attention
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank, check_type, fail, not_implemented
 from ttnn_cpu.configs import SDPAProgramConfig, WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, DataType, Layout
 from ttnn_cpu.garbage import garbage
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
+from ttnn_cpu.modes import is_chip
 from ttnn_cpu.ops.sdpa import gathered
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
@@ -78,11 +80,40 @@ def paged_scaled_dot_product_attention_decode(
     def compute(qs: Values, ks: Values, vs: Values, table: Values, positions: Values) -> Values:
         if table.shape[0] != 1 or positions.shape[0] != 1:
             raise not_implemented(_OPERATION, "a page table or cur_pos that differs between devices", table.shape)
+        if is_chip():
+            chip = program_config, compute_kernel_config
+            return _as_chips_do(qs[:, 0], ks, vs, table[0], positions[0], factor, *chip).unsqueeze(1)
         return attend(qs[:, 0] * factor, ks, vs, table[0], positions[0]).unsqueeze(1)
 
     spec = tensor_spec(q.shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
     inputs = [input_tensor_q, input_tensor_k, input_tensor_v, page_table_tensor, cur_pos_tensor]
     return run(_OPERATION, inputs, [spec], compute, settings=(factor, program_config, compute_kernel_config))[0]
+
+
+def _as_chips_do(
+    q: Values,
+    k_cache: Values,
+    v_cache: Values,
+    table: Values,
+    positions: Values,
+    scale: float,
+    program: SDPAProgramConfig | None,
+    kernel: WormholeComputeKernelConfig | None,
+) -> Values:
+    """As `attend`, of q that is not scaled."""
+    _, blocks, kv_heads, block, _ = k_cache.shape
+
+    def keys(users: list[int], low: int, high: int) -> tuple[Values, Values]:
+        pages = torch.arange(low // block, high // block)
+        named = torch.where(pages * block <= positions[users].unsqueeze(1), table[users][:, pages], 0)
+        return gathered(k_cache, named, blocks), gathered(v_cache, named, blocks)
+
+    devices = max(q.shape[0], k_cache.shape[0])
+    q = q.expand(devices, *q.shape[1:])
+    out = chip_attention.decode(q, keys, positions.tolist(), kv_heads, scale, program, kernel)
+    unused = positions < 0
+    out[:, unused] = garbage(tuple(q.shape[1:]), DataType.BFLOAT16)[0, unused]
+    return out
 
 
 def _check_program(config: SDPAProgramConfig, users: int, positions: int) -> None:

@@ -11,6 +11,7 @@ from ttnn_cpu.cores import core_coord
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, Layout
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
+from ttnn_cpu.ops.matmul import multiplied, rounding
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
 
@@ -70,13 +71,27 @@ def sparse_matmul(
         products = []
         for device, used in enumerate(in_use):
             own = x.of_device(device) if isinstance(x, Blocks) else x[device % x.shape[0], :, 0][used]
-            products.append(own @ w[device % w.shape[0]].reshape(k, n))
+            weight = w[device % w.shape[0]].reshape(1, k, n)
+            if len(own) == 0:
+                products.append(own.new_zeros(0, rows, n))
+                continue
+            made = multiplied(
+                operation,
+                own.reshape(1, -1, k),
+                weight,
+                None,
+                (),
+                compute_kernel_config,
+                program_config.in0_block_w,
+                ends_in_l1=False,
+            )
+            products.append(made.reshape(-1, rows, n))
         return Blocks(torch.cat(products), in_use)
 
     spec = tensor_spec((blocks, 1, rows, n), dtype or a.dtype, Layout.TILE, placement)
     inputs = [input_tensor_a, input_tensor_b, sparsity]
     settings = (program_config, compute_kernel_config)
-    return run(operation, inputs, [spec], compute, takes_blocks=True, settings=settings)[0]
+    return run(operation, inputs, [spec], compute, takes_blocks=True, rounding=rounding, settings=settings)[0]
 
 
 def _check_program(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from ttnn_cpu import chip_vector
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_type, fail, not_implemented
 from ttnn_cpu.chip_rounding import cast, moved, packed
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, mesh_of, run
-from ttnn_cpu.enums import FLOATS, DataType, Layout
+from ttnn_cpu.enums import FLOATS, DataType, Layout, UnaryOpType
 from ttnn_cpu.memory import MemoryConfig
+from ttnn_cpu.modes import is_chip
 from ttnn_cpu.ops.binary import Number, aligned, broadcast_shape
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
@@ -69,7 +71,13 @@ def silu(input_tensor: Tensor, *, memory_config: MemoryConfig | None = None) -> 
     if have.dtype not in FLOATS:
         raise fail("silu", f"does not support integer input dtype {have.dtype.name}")
     spec = tensor_spec(have.shape, have.dtype, have.layout, memory_config or have.memory_config)
-    return run("silu", [input_tensor], [spec], torch.nn.functional.silu)[0]
+
+    def compute(x: Values) -> Values:
+        if is_chip():
+            return chip_vector.activate(x, [UnaryOpType.SILU], have.dtype is DataType.FLOAT32)
+        return torch.nn.functional.silu(x)
+
+    return run("silu", [input_tensor], [spec], compute)[0]
 
 
 def where(

@@ -17,7 +17,8 @@ from models.mixtral8x7b.tt.sampler import Sampler
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from tests import tiny_texts
 from tests.sim.stories import Work, check_agreement
-from ttnn_cpu.chip_rounding import packed, sum_of_two
+from ttnn_cpu.chip_ring import slice_sum
+from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.enums import DataType
 
 pytestmark = [pytest.mark.router_and_sampler, pytest.mark.timeout(0)]
@@ -53,31 +54,24 @@ def test_the_joins_of_whole_numbers(mesh: Mesh) -> None:
         assert torch.equal(part[0], tall.sum(0)[:, 32 * chip : 32 * chip + 32])
 
 
-def test_sums_in_bfp8_are_rounded_on_the_way(mesh: Mesh, record_property: Callable[[str, object], None]) -> None:
-    """2 s: alike on all chips; a tile is 3 chips' sum from one side and 4 chips' from the other, each rounded on every
-    chip that it passes, and the chip's own, added and rounded once."""
-    parts = torch.randn(8, 1, 32, 8 * 128, generator=torch.Generator().manual_seed(2))
-    x = mesh.put(parts, ttnn.bfloat8_b, ttnn.TILE_LAYOUT, Placement.ONE_PER_DEVICE, ttnn.L1_MEMORY_CONFIG)
+@pytest.mark.parametrize("columns", [8 * 128, 8 * 320])
+@pytest.mark.parametrize("dtype", [DataType.BFLOAT16, DataType.BFLOAT8_B], ids=["bf16", "bfp8"])
+def test_sums_are_rounded_on_the_way(
+    dtype: DataType, columns: int, mesh: Mesh, record_property: Callable[[str, object], None]
+) -> None:
+    """2 s each: alike on all chips, and to the bit what chip_values says of slices of up to a chunk, or of more."""
+    parts = torch.randn(8, 1, 32, columns, generator=torch.Generator().manual_seed(2))
+    on_chips = getattr(ttnn, dtype.name.lower())
+    x = mesh.put(parts, on_chips, ttnn.TILE_LAYOUT, Placement.ONE_PER_DEVICE, ttnn.L1_MEMORY_CONFIG)
     sent = torch.stack(on_every_chip(x)).squeeze(1)
     found, *others = on_every_chip(mesh.sum_over_devices(x, ttnn.L1_MEMORY_CONFIG))
     assert all(torch.equal(other, found) for other in others)
-    for place, tile in enumerate(found[0, 0].split(32, dim=-1)):
-        chip = place // 4
-        tiles = sent[:, 0, :, 32 * place : 32 * place + 32].roll(-chip, 0)  # the chip's own first, then those ahead
-        assert any(torch.equal(tile, around_the_ring(tiles, ahead)) for ahead in (3, 4)), f"tile {place}"
+    slices = sent.chunk(8, dim=-1)
+    expected = torch.cat([slice_sum(part, chip, dtype) for chip, part in enumerate(slices)], -1)
+    assert torch.equal(found.view_as(expected), expected)
     exact = sent.double().sum(0)
-    for name, sums in (("the ring", found.double()), ("rounded once", packed(exact.float(), DataType.BFLOAT8_B))):
-        record_property(name, f"rms {(sums - exact).norm() / exact.norm():.2%}")
-
-
-def around_the_ring(tiles: torch.Tensor, ahead: int) -> torch.Tensor:
-    """[8 chips, 32, 32] -> their sum on the first of them, where `ahead` of the others come from that side."""
-    from_ahead, from_behind = tiles[ahead], tiles[ahead + 1]
-    for tile in tiles[1:ahead].flip(0):
-        from_ahead = packed(sum_of_two(from_ahead, tile), DataType.BFLOAT8_B)
-    for tile in tiles[ahead + 2 :]:
-        from_behind = packed(sum_of_two(from_behind, tile), DataType.BFLOAT8_B)
-    return packed(tiles[0] + from_ahead + from_behind, DataType.BFLOAT8_B)
+    for name, sums in (("the ring", found.double()), ("rounded once", packed(exact.float(), dtype))):
+        record_property(name, f"rms {(sums.view_as(exact) - exact).norm() / exact.norm():.2%}")
 
 
 def test_stories(mesh: Mesh, repacked: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
