@@ -43,7 +43,7 @@ OPTIMIZATIONS = ("performance", "accuracy")  # what vLLM's option may be: two of
 Drawn = torch.Tensor | tuple[torch.Tensor, torch.Tensor]  # ids int32 [B], and where asked for their log-probabilities
 
 
-class VllmMixtral:
+class VllmMixtral(torch.nn.Module):
     """`build` makes the model with so many KV blocks, when vLLM has said how many;
     ids from n_tokens on are never drawn."""
 
@@ -66,6 +66,7 @@ class VllmMixtral:
         prefix: str = "",
     ) -> None:
         """vllm_config and prefix are what vLLM looks for in a class, and never gives to this one."""
+        super().__init__()
         if build is None or config is None or mesh is None:
             raise ConfigError("a model for vLLM has to be made by initialize_vllm_model")
         self._build, self._config, self._mesh, self._max_batch = build, config, mesh, max_batch_size
