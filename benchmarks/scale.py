@@ -77,8 +77,8 @@ def saturated(times: Times, n_prompt: int, n_new: int, n_requests: int) -> float
 
 
 def by_arithmetic(times: Times, n_prompt: int, n_new: int) -> float:
-    """A request takes its share of passes alone, and of its steps a 32nd; and passes have half of the time at most, as
-    decode is owed as many steps (engine/scheduler.py)."""
+    """A request takes its share of passes alone, and of its steps a 32nd. But while somebody decodes passes have half of
+    the time at most, as decode is owed as many steps (engine/scheduler.py): long prompts leave rows empty."""
     chips = ModelledChips(times)
     loop = Loop(chips, PASS_TOKENS, prefix_cache=False, clock=lambda: chips.now)
     n_together = max(1, PASS_TOKENS // n_prompt)
@@ -89,7 +89,7 @@ def by_arithmetic(times: Times, n_prompt: int, n_new: int) -> float:
         loop.turn()
     pass_s = loop.stats().pass_s / n_together
     step_s = times.step_s(ROWS, ROWS * (n_prompt + n_new // 2))
-    return min(1 / (pass_s + n_new * step_s / ROWS), 1 / (2 * pass_s))
+    return 1 / (pass_s + max(n_new * step_s / ROWS, min(pass_s, n_new * step_s)))
 
 
 def run_fleet(times: Times, n_replicas: int, policy: str, questions_per_s: float) -> Fleet:
@@ -168,7 +168,8 @@ def policies(times: Times, sizes: Sequence[int]) -> None:
 def failures(times: Times, sizes: Sequence[int]) -> None:
     print(
         f"| T3000s, {USUAL_LOAD} questions/s each | fail | routing | answers lost | questions sent to one that is gone "
-        "| TTFT p99, 15 s before | 15 s after | prompt from cache, before | after |\n|---|---|---|---|---|---|---|---|---|"
+        "| TTFT p99, 15 s before | 15 s after | prompt from cache, before | after |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
     for size in sizes:
         n_failed = max(1, round(FAILED_SHARE * size))

@@ -67,3 +67,8 @@ class Driver:
             self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
+
+
+def cpu_seconds(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
