@@ -1,12 +1,13 @@
 """1 to 1000 T3000s, modelled: what they serve, how fast, how requests should be routed, and what a failure costs.
 
-    python -m benchmarks.scale          # the tables of docs/scale.md; --most-replicas 64 for a few minutes less
+    python -m benchmarks.scale --sizes 1,8,64        # the tables of docs/scale.md, minutes; 1000 takes ten more
 
 The engine's own loop runs for each T3000, its passes and steps take what the cost model says. Nothing here is measured
 but the time that the simulation took.
 """
 
 import argparse
+import gc
 import os
 import platform
 import time
@@ -33,10 +34,10 @@ CHAT = Chat("chat", system=512, first=512, further=128, answer=128, turns=4, thi
 SIZES = (1, 8, 64, 1000)
 LOADS = (2.0, 3.0, 3.5, 4.0, 4.5)  # questions/s and T3000
 USUAL_LOAD = 3.5
-WARM_S, MEASURED_S, ANSWERS_END_S = 45.0, 25.0, 20.0
+WARM_S, MEASURED_S, AFTER_S, ANSWERS_END_S = 40.0, 20.0, 15.0, 12.0  # a failure comes after MEASURED_S
 BACK_AFTER_S = 60.0  # a supervisor's start, and 50 GB of weights from a disk of 1 GB/s
 FAILED_SHARE = 0.01
-MANY, POLICIES_OF_MANY = 1000, ("round robin", "least connections", "affinity, bounded")  # which takes minutes
+MANY, POLICIES_OF_MANY = 1000, ("least connections", "affinity, bounded")  # which takes minutes
 
 
 class Figures(NamedTuple):
@@ -77,8 +78,8 @@ def saturated(times: Times, n_prompt: int, n_new: int, n_requests: int) -> float
 
 
 def by_arithmetic(times: Times, n_prompt: int, n_new: int) -> float:
-    """A request takes its share of passes alone, and of its steps a 32nd. But while somebody decodes passes have half of
-    the time at most, as decode is owed as many steps (engine/scheduler.py): long prompts leave rows empty."""
+    """A request takes its share of passes alone, and of its steps a 32nd. But while somebody decodes passes have half
+    of the time at most, as decode is owed as many steps (engine/scheduler.py): long prompts leave rows empty."""
     chips = ModelledChips(times)
     loop = Loop(chips, PASS_TOKENS, prefix_cache=False, clock=lambda: chips.now)
     n_together = max(1, PASS_TOKENS // n_prompt)
@@ -92,10 +93,12 @@ def by_arithmetic(times: Times, n_prompt: int, n_new: int) -> float:
     return 1 / (pass_s + max(n_new * step_s / ROWS, min(pass_s, n_new * step_s)))
 
 
-def run_fleet(times: Times, n_replicas: int, policy: str, questions_per_s: float) -> Fleet:
+def run_fleet(times: Times, n_replicas: int, policy: str, questions_per_s: float, failing: int = 0) -> Fleet:
     """Of so many questions/s and replica."""
     fleet = Fleet(times, n_replicas, POLICIES[policy](), CHAT, n_replicas * questions_per_s / CHAT.turns)
-    fleet.run(WARM_S + MEASURED_S + ANSWERS_END_S)
+    if failing:
+        fleet.at(WARM_S + MEASURED_S, fleet.fail(range(failing), BACK_AFTER_S))
+    fleet.run(WARM_S + MEASURED_S + AFTER_S + ANSWERS_END_S)
     return fleet
 
 
@@ -104,8 +107,10 @@ def run_fleet(times: Times, n_replicas: int, policy: str, questions_per_s: float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--most-replicas", type=int, default=max(SIZES), help="leaves out larger fleets (1000)")
-    most = parser.parse_args().most_replicas
+    sizes = ",".join(map(str, SIZES))
+    parser.add_argument("--sizes", default=sizes, help=f"numbers of T3000s, with commas between them ({sizes})")
+    sizes_asked = [int(size) for size in parser.parse_args().sizes.split(",")]
+    gc.disable()  # the caches' books are millions of objects, none of them in a circle
     started = time.perf_counter()
     print(
         f"{date.today()}, {os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}; precision "
@@ -113,15 +118,15 @@ def main() -> None:
     )
     with modelled_times(PRECISION) as times:
         print(f"KV cache of one T3000: {times.n_blocks} blocks\n")
-        one_machine(times)
+        if 1 in sizes_asked:
+            one_machine(times)
         print(
             f"The chat: {CHAT.turns} questions, {CHAT.think_s:.0f} s apart in the mean, behind a shared system prompt "
             f"of {CHAT.system} tokens; {CHAT.first} tokens, then {CHAT.further}; answers of {CHAT.answer} in the mean\n"
         )
-        loads(times)
-        sizes = [size for size in SIZES if size <= most]
-        policies(times, sizes)
-        failures(times, [size for size in sizes if size > 1])
+        if 8 in sizes_asked:
+            loads(times)
+        fleets(times, sizes_asked)
     print(f"{time.perf_counter() - started:.0f} s of simulation")
 
 
@@ -156,34 +161,26 @@ def policies_of(size: int) -> Sequence[str]:
     return ["round robin"] if size == 1 else POLICIES_OF_MANY if size >= MANY else list(POLICIES)
 
 
-def policies(times: Times, sizes: Sequence[int]) -> None:
+def fleets(times: Times, sizes: Sequence[int]) -> None:
+    """Every policy, and what a failure does to it."""
     print(f"| T3000s, {USUAL_LOAD} questions/s each | routing | {_COLUMNS}\n|---|---|---|---|---|---|---|---|")
+    failures = []
     for size in sizes:
+        n_failed = 0 if size == 1 else max(1, round(FAILED_SHARE * size))
         for policy in policies_of(size):
-            found = figures(run_fleet(times, size, policy, USUAL_LOAD).told, WARM_S, WARM_S + MEASURED_S)
-            print(f"| {size} | {policy if size > 1 else '-'} | {_cells(found)}", flush=True)
-    print()
-
-
-def failures(times: Times, sizes: Sequence[int]) -> None:
-    print(
-        f"| T3000s, {USUAL_LOAD} questions/s each | fail | routing | answers lost | questions sent to one that is gone "
-        "| TTFT p99, 15 s before | 15 s after | prompt from cache, before | after |\n"
-        "|---|---|---|---|---|---|---|---|---|"
-    )
-    for size in sizes:
-        n_failed = max(1, round(FAILED_SHARE * size))
-        for policy in policies_of(size):
-            fleet = Fleet(times, size, POLICIES[policy](), CHAT, size * USUAL_LOAD / CHAT.turns)
-            fleet.at(WARM_S, fleet.fail(range(n_failed), BACK_AFTER_S))
-            fleet.run(WARM_S + 15 + ANSWERS_END_S)
-            before, after = figures(fleet.told, WARM_S - 15, WARM_S), figures(fleet.told, WARM_S, WARM_S + 15)
-            print(
+            fleet, fails_at = run_fleet(times, size, policy, USUAL_LOAD, n_failed), WARM_S + MEASURED_S
+            before = figures(fleet.told, WARM_S, fails_at)
+            print(f"| {size} | {policy if size > 1 else '-'} | {_cells(before)}", flush=True)
+            after = figures(fleet.told, fails_at, fails_at + AFTER_S)
+            failures.append(
                 f"| {size} | {n_failed} | {policy} | {len(fleet.lost)} | {fleet.delayed} | {before.first_s[1]:.2f} s | "
-                f"{after.first_s[1]:.2f} s | {before.cached:.0%} | {after.cached:.0%} |",
-                flush=True,
+                f"{after.first_s[1]:.2f} s |"
             )
-    print()
+    print(
+        f"\n| T3000s, {USUAL_LOAD} questions/s each | fail | routing | answers lost | questions sent to one that is gone "
+        f"| TTFT p99 before | in the {AFTER_S:.0f} s after |\n|---|---|---|---|---|---|---|"
+    )
+    print("\n".join(row for row in failures if not row.startswith("| 1 |")) + "\n")
 
 
 if __name__ == "__main__":

