@@ -177,8 +177,8 @@ def fleets(times: Times, sizes: Sequence[int]) -> None:
                 f"{after.first_s[1]:.2f} s |"
             )
     print(
-        f"\n| T3000s, {USUAL_LOAD} questions/s each | fail | routing | answers lost | questions sent to one that is gone "
-        f"| TTFT p99 before | in the {AFTER_S:.0f} s after |\n|---|---|---|---|---|---|---|"
+        f"\n| T3000s, {USUAL_LOAD} questions/s each | fail | routing | answers lost | questions sent to one that is "
+        f"gone | TTFT p99 before | in the {AFTER_S:.0f} s after |\n|---|---|---|---|---|---|---|"
     )
     print("\n".join(row for row in failures if not row.startswith("| 1 |")) + "\n")
 
