@@ -54,7 +54,11 @@ class Client:
         body = {"model": "mixtral", "messages": messages, "temperature": 0, "stream": asked.streamed}
         headers = {"X-Session-Id": asked.session}
         if not asked.streamed:
-            response = await http.post("/v1/chat/completions", json=body, headers=headers)
+            try:
+                response = await http.post("/v1/chat/completions", json=body, headers=headers)
+            except httpx.TransportError:
+                asked.outcome = BROKEN
+                return
             asked.outcome = WHOLE if response.status_code == 200 else str(response.status_code)
             if response.status_code >= 500:
                 asked.outcome = REFUSED
