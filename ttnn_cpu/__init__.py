@@ -68,6 +68,7 @@ from ttnn_cpu.enums import (
     uint16,
     uint32,
 )
+from ttnn_cpu.events import MeshEvent, event_synchronize, record_event
 from ttnn_cpu.host_io import (
     copy_host_to_device_tensor,
     from_device,
@@ -161,6 +162,7 @@ __all__ = [
     "MatmulMultiCoreReuseMultiCastProgramConfig",
     "MemoryConfig",
     "MeshDevice",
+    "MeshEvent",
     "MeshMapperConfig",
     "MeshShape",
     "MeshToTensor",
@@ -209,6 +211,7 @@ __all__ = [
     "empty",
     "end_trace_capture",
     "eq",
+    "event_synchronize",
     "exact_values",
     "execute_trace",
     "experimental",
@@ -239,6 +242,7 @@ __all__ = [
     "permute",
     "plus_one",
     "record",
+    "record_event",
     "reduce_scatter",
     "release_trace",
     "replicate_tensor_to_mesh_mapper",

@@ -71,7 +71,7 @@ def serve(
     docs/serving.md lists what is offered. SIGTERM and Ctrl-C let those who are being answered end; a second time ends
     at once.
     """
-    key = _key(api_key, api_key_file)
+    key = read_key(api_key, api_key_file)
     if key is None and not without_key and not _is_private(host):
         raise UsageMistake(
             f"--host is {host}, where others can reach it, and there is no key; set --api-key-file, or --without-key"
@@ -118,7 +118,8 @@ def serve(
     print("mixtral: stopped", file=sys.stderr)
 
 
-def _key(given: str | None, file: Path | None) -> str | None:
+def read_key(given: str | None, file: Path | None) -> str | None:
+    """What is given, or stands in the file; raises UsageMistake for both, and for what is no key."""
     if given is not None and file is not None:
         raise UsageMistake("--api-key and --api-key-file are both given; expected one of them")
     where = "--api-key" if file is None else str(file)

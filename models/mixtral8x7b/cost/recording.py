@@ -75,9 +75,10 @@ class Programs:
             prompts.append(Prompt(row, [1] * length, list(range(first, first + blocks_for(length)))))
             first += blocks_for(length)
         with _routed_from(prefill_program.ROUTED_FROM if routed else LARGEST_PASS + 1):
-            return [self._pass(of, routed) for of in self._models[0].passes(prompts)]
+            return [self.prefill_pass(of, routed) for of in self._models[0].passes(prompts)]
 
-    def _pass(self, of: Pass, routed: bool) -> PrefillPass:
+    def prefill_pass(self, of: Pass, routed: bool = True) -> PrefillPass:
+        """One pass of anybody's; not routed: as the program would be if every expert ran on every row of it."""
         pieces = tuple((piece.end - piece.start, piece.start) for piece in of.pieces)
         key = (of.size, tuple(attended_rows(piece.rows) for piece in of.pieces if piece.start), routed)
 

@@ -98,6 +98,12 @@ class Mesh:
         """The first chip's copy; all chips hold the same."""
         return ttnn.to_torch(ttnn.get_device_tensors(tensor)[0])
 
+    def begin_read(self, tensor: ttnn.Tensor) -> tuple[ttnn.Tensor, ttnn.MeshEvent]:
+        """One chip's tensor as what was called so far leaves it, on its way to the host: there when the event is over,
+        whatever is called meanwhile."""
+        host = ttnn.from_device(tensor, blocking=False)
+        return host, ttnn.record_event(self.device, 0)
+
     def read_columns(self, tensor: ttnn.Tensor) -> torch.Tensor:
         """The chips' columns side by side."""
         return ttnn.to_torch(tensor, mesh_composer=ttnn.ConcatMeshToTensor(self.device, dim=3))

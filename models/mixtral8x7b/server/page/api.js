@@ -1,5 +1,11 @@
 // The server, asked over HTTP. Addresses are relative, so that the page also works below a path of a proxy.
 
+import { load, save } from "./store.js";
+
+// Of this tab: where several servers stand behind one address, the one that has its conversation gets its questions.
+const session = load("session", "") || `page-${Math.random().toString(36).slice(2)}`;
+save("session", session);
+
 // message: a sentence for the user. status: of HTTP; 0: there was no answer, or it broke off.
 export class Refusal extends Error {
   constructor(message, status) {
@@ -17,7 +23,7 @@ export async function theModel(key) {
 // Chunks of a chat completion as they come, parsed. Throws Refusal; AbortError when signal says so.
 export async function* chunksOf(fields, key, signal) {
   const body = JSON.stringify({ ...fields, stream: true });
-  const headers = { ...headersOf(key), "Content-Type": "application/json" };
+  const headers = { ...headersOf(key), "Content-Type": "application/json", "X-Session-Id": session };
   const response = await ask("v1/chat/completions", { method: "POST", headers, body, signal });
   for await (const data of eventsOf(response.body)) {
     if (data === "[DONE]") return;

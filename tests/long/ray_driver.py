@@ -1,0 +1,30 @@
+"""One machine as a cluster for a test: as many replicas of the tiny checkpoint as a line of stdin says; "replicas are
+there" is the answer. Runs where Ray is installed, not where the tests run.
+
+    python -m tests.long.ray_driver PORT
+"""
+
+import sys
+
+import ray
+from ray import serve
+
+from serving.ray_app import Options, build
+
+MOST = 2
+
+
+def main() -> None:
+    ray.init(num_cpus=4, resources={"t3000": MOST}, include_dashboard=False, log_to_driver=False)
+    serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
+    for line in sys.stdin:
+        n_replicas = int(line)
+        options = Options(target="cpu", context=512, min_replicas=n_replicas, max_replicas=n_replicas)
+        serve.run(build(options), name="mixtral", route_prefix="/")
+        print(n_replicas, "replicas are there", flush=True)
+    serve.shutdown()
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()
