@@ -17,6 +17,7 @@ class Driver:
         self.address = f"http://127.0.0.1:{port}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MIXTRAL_")}
         environment |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+        environment["RAY_raylet_start_wait_time_s"] = "180"  # 30, which a busy machine misses
         self._process = subprocess.Popen(
             [str(python), "-m", "tests.long.ray_driver", str(port)],
             cwd=root,
