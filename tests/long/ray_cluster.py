@@ -28,10 +28,16 @@ class Driver:
         )
 
     def set_replicas(self, n: int) -> None:
-        """Returns when so many serve."""
+        """Deploys so many anew, and drains those that were there. Returns when the new ones serve."""
+        self._ask(n, f"{n}")
+
+    def wait_for_replicas(self, n: int) -> None:
+        self._ask(n, f"-{n}")
+
+    def _ask(self, n: int, line_to_it: str) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{n}\n")
+        self._process.stdin.write(f"{line_to_it}\n")
         self._process.stdin.flush()
         for line in self._process.stdout:
             if line.strip() == f"{n} replicas are there":

@@ -69,7 +69,7 @@ def test_a_replica_is_killed(driver: Driver) -> None:
         assert time.monotonic() - start < 120
         time.sleep(0.2)
     assert victim not in pids
-    driver.set_replicas(2)  # returns when both serve
+    driver.wait_for_replicas(2)
     print(f"; a new replica serves {time.monotonic() - killed:.0f} s after the kill", end="")
     (new,) = set(driver.replica_pids()) - {other}
     again, before_s = Client(driver.address), cpu_seconds(new)
@@ -79,7 +79,7 @@ def test_a_replica_is_killed(driver: Driver) -> None:
     assert all(asked.text == right[asked.question] for asked in again.ledger)
 
 
-def test_a_replica_that_is_drained_loses_nothing(driver: Driver) -> None:
+def test_replicas_that_are_drained_lose_nothing(driver: Driver) -> None:
     right, client = answers(), Client(driver.address)
 
     async def run() -> None:
