@@ -85,6 +85,11 @@ class Client:
         while sum(asked.ended > 0 for asked in self.ledger) < n:
             await asyncio.sleep(0.005)
 
+    async def until_begun(self, n: int) -> None:
+        """So many streams that have text and not their end."""
+        while sum(bool(asked.text) and not asked.ended for asked in self.ledger) < n:
+            await asyncio.sleep(0.001)
+
     def outcomes(self, streamed: bool) -> Counter[str | None]:
         return Counter(asked.outcome for asked in self.ledger if asked.streamed is streamed)
 
