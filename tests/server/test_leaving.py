@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from models.mixtral8x7b.engine.model import ROWS
 from tests.server.conftest import MOST_WAITING, Served
 
 ENDLESS = {"prompt": "Once", "max_tokens": 500, "ignore_eos": True, "temperature": 0}
@@ -91,7 +92,8 @@ def n_arrived(served: Served) -> int:
 
 def test_what_is_refused_in_the_middle_takes_the_rest_with_it(http: httpx.Client, served: Served) -> None:
     served.model.gate.clear()
-    refused = http.post("/v1/completions", json={"prompt": [[5]] * (MOST_WAITING + 10), "max_tokens": 400})
+    too_many = MOST_WAITING + ROWS + 1  # the engine may have taken up to ROWS of them before the gate holds it
+    refused = http.post("/v1/completions", json={"prompt": [[5]] * too_many, "max_tokens": 400})
     assert refused.status_code == 429
     served.model.gate.set()
     until(lambda: is_idle(served))
