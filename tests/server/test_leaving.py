@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from models.mixtral8x7b.engine.model import ROWS
 from tests.server.conftest import MOST_WAITING, Served
 
 ENDLESS = {"prompt": "Once", "max_tokens": 500, "ignore_eos": True, "temperature": 0}
@@ -92,10 +91,13 @@ def n_arrived(served: Served) -> int:
 
 def test_what_is_refused_in_the_middle_takes_the_rest_with_it(http: httpx.Client, served: Served) -> None:
     served.model.gate.clear()
-    too_many = MOST_WAITING + ROWS + 1  # the engine may have taken up to ROWS of them before the gate holds it
-    refused = http.post("/v1/completions", json={"prompt": [[5]] * too_many, "max_tokens": 400})
+    first = threading.Thread(target=lambda: http.post("/v1/completions", json=ENDLESS | {"max_tokens": 1}))
+    first.start()
+    assert served.model.reached.wait(20)  # from here on the engine takes none into rows
+    refused = http.post("/v1/completions", json={"prompt": [[5]] * (MOST_WAITING + 10), "max_tokens": 400})
     assert refused.status_code == 429
     served.model.gate.set()
+    first.join()
     until(lambda: is_idle(served))
     assert served.model.n_steps < 300
 
