@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from models.mixtral8x7b.pipeline.group import Group, Sizes
+from models.mixtral8x7b.engine.model import Sizes
+from models.mixtral8x7b.pipeline.group import Group
 from models.mixtral8x7b.pipeline.stage_process import StageProcess
 from tests.long.exact_stage import exact_stage
 from tests.tt.cases import assert_equal, exact_mesh

@@ -3,8 +3,10 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,6 @@ from models.mixtral8x7b.engine.engine import Engine
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stream import EngineError
 from models.mixtral8x7b.pipeline.engine import Pipelined
-from models.mixtral8x7b.pipeline.group import Sizes
 from models.mixtral8x7b.pipeline.opened import StageOptions, open_stage
 from models.mixtral8x7b.pipeline.stage_process import StageError, StageProcess
 
@@ -37,9 +38,8 @@ def stages(checkpoint: Path) -> list[StageProcess]:
 
 
 @pytest.fixture
-def pipelined(stages: list[StageProcess], checkpoint: Path) -> Iterator[Pipelined]:
-    vocab_size = RepackedCheckpoint(checkpoint).config.vocab_size
-    with Pipelined(stages, 2, Sizes(N_BLOCKS, CONTEXT, vocab_size, 256)) as open_:
+def pipelined(stages: list[StageProcess]) -> Iterator[Pipelined]:
+    with Pipelined(stages, 2) as open_:
         yield open_
 
 
@@ -91,3 +91,24 @@ def test_a_stage_says_what_went_wrong(stages: list[StageProcess]) -> None:
     for stage in stages:
         stage.close()
         assert not stage.is_alive
+
+
+def test_a_stage_that_cannot_be_opened_says_why_and_all_are_closed(stages: list[StageProcess], tmp_path: Path) -> None:
+    options = StageOptions(tmp_path / "none", None, "cpu", 2, 3, 2, N_BLOCKS, CONTEXT, CHIPS)
+    stages = [stages[0], StageProcess("stage 2 of 2 (layer 2)", partial(open_stage, options))]
+    with pytest.raises(StageError, match=r"^stage 2 of 2 \(layer 2\) cannot be opened: .*none"):
+        Pipelined(stages, 2)
+    assert not any(stage.is_alive for stage in stages)
+
+
+def never() -> AbstractContextManager[Any]:
+    raise RuntimeError("no such board")
+
+
+def test_a_fault_of_opening_is_one_sentence_too() -> None:
+    stage = StageProcess("stage 1 of 1", never)
+    with pytest.raises(StageError, match=r"^stage 1 of 1 cannot be opened, start the program again \(RuntimeError: no such board\)$"):
+        stage.call("sizes")
+    with pytest.raises(StageError, match=r"^stage 1 of 1 has ended"):
+        stage.call("sizes")
+    stage.close()

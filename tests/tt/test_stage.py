@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
-from models.mixtral8x7b.engine.model import ROWS, Model, Row
+from models.mixtral8x7b.engine.model import ROWS, Model, Row, Sizes
 from models.mixtral8x7b.packing import pack
 from models.mixtral8x7b.paging import Prompt
-from models.mixtral8x7b.pipeline.group import Group, Sizes
+from models.mixtral8x7b.pipeline.group import Group
 from models.mixtral8x7b.sampling import GREEDY, SamplingParams
 from models.mixtral8x7b.tt.engine_model import EngineModel
 from models.mixtral8x7b.tt.mesh import Mesh, open_mesh

@@ -24,6 +24,15 @@ class ExpertSizes(NamedTuple):
     per_token: int  # of them, that one token is sent to
 
 
+class Sizes(NamedTuple):
+    """The four that a Model tells of itself."""
+
+    n_blocks: int
+    max_context: int
+    vocab_size: int
+    largest_pass: int
+
+
 class Row(NamedTuple):
     """What a row does from now on.
 

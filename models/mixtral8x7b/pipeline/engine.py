@@ -1,6 +1,6 @@
 """An engine for each group of 32 rows, over stages that all of them go through.
 
-    with Pipelined(stages, 2, sizes) as pipelined:
+    with Pipelined(stages, 2) as pipelined:
         for token in pipelined.submit(Request(ids, max_new_tokens=50)):
             ...
 
@@ -15,9 +15,11 @@ from types import TracebackType
 from typing import Protocol
 
 from models.mixtral8x7b.engine.engine import Engine, Options
+from models.mixtral8x7b.engine.model import Sizes
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stream import Stream
-from models.mixtral8x7b.pipeline.group import Group, Sizes, StageHandle
+from models.mixtral8x7b.pipeline.group import Group, StageHandle
+from models.mixtral8x7b.pipeline.stage_process import StageError
 
 
 class OwnedStage(StageHandle, Protocol):
@@ -31,13 +33,18 @@ class OwnedStage(StageHandle, Protocol):
 
 
 class Pipelined:
-    """Owns the stages: closes them when it is closed."""
+    """Owns the stages: closes them when it is closed. Waits until all of them are there, and raises StageError if one
+    cannot be."""
 
-    def __init__(
-        self, stages: Sequence[OwnedStage], n_groups: int, sizes: Sizes, options: Options | None = None
-    ) -> None:
-        self._stages, self._n_groups, self._sizes, self._options = stages, n_groups, sizes, options or Options()
+    def __init__(self, stages: Sequence[OwnedStage], n_groups: int, options: Options | None = None) -> None:
+        self._stages, self._n_groups, self._options = stages, n_groups, options or Options()
         self._lock = Lock()  # guards the engines
+        try:
+            each = [stage.call("sizes") for stage in stages]
+        except StageError:
+            self._close_stages()
+            raise
+        self._sizes = Sizes(*(min(of_stages) for of_stages in zip(*each, strict=True)))
         self._engines = self._started()
 
     def submit(self, request: Request, on_put: Callable[[], None] = lambda: None) -> Stream:
@@ -53,8 +60,11 @@ class Pipelined:
         with self._lock:
             for engine in self._engines:
                 engine.close()
-            for stage in self._stages:
-                stage.close()
+            self._close_stages()
+
+    def _close_stages(self) -> None:
+        for stage in self._stages:
+            stage.close()
 
     def _recover(self) -> None:
         """The engines first: one that asked a stage after it was started again would read a KV cache of nothing."""

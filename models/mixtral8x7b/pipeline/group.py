@@ -5,10 +5,9 @@ own group, no stage waits for long. A stage does one thing at a time, in the ord
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from models.mixtral8x7b.engine.model import ROWS, Choices, ExpertSizes, Row, TakeLogits
+from models.mixtral8x7b.engine.model import ROWS, Choices, ExpertSizes, Row, Sizes, TakeLogits
 from models.mixtral8x7b.packing import Pass
 
 
@@ -19,24 +18,13 @@ class StageHandle(Protocol):
         """What the stage's method gives. Raises StageError where the stage is gone."""
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Of one group."""
-
-    n_blocks: int
-    max_context: int
-    vocab_size: int
-    largest_pass: int
-
-
 class Group:
     """An engine's Model. Notes no experts."""
 
     experts: ExpertSizes | None = None
 
     def __init__(self, number: int, stages: Sequence[StageHandle], sizes: Sizes) -> None:
-        self.n_blocks, self.max_context = sizes.n_blocks, sizes.max_context
-        self.vocab_size, self.largest_pass = sizes.vocab_size, sizes.largest_pass
+        self.n_blocks, self.max_context, self.vocab_size, self.largest_pass = sizes
         self._number, self._stages = number, stages
         self._feeds = [0] * ROWS  # the ids that the next step feeds
         self._logits: Any = None

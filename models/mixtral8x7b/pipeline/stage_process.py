@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, suppress
 from multiprocessing.connection import Connection
 from threading import Lock
 from typing import Any
@@ -56,7 +56,7 @@ class StageProcess:
                     f"{self.name} has ended ({self._how()}), the answers under way are lost: ask again"
                 ) from error
         if not worked:
-            raise StageError(f"{self.name} failed, start the program again ({result})")
+            raise StageError(f"{self.name} {result}")
         return result
 
     def close(self) -> None:
@@ -74,14 +74,23 @@ class StageProcess:
 def serve(connection: Connection, make: Make) -> None:
     """In the other process: until the first one has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's, which then closes the connection
-    try:
-        with make() as stage:
-            while True:
-                method, arguments = connection.recv()
-                try:
-                    answer = (True, getattr(stage, method)(*arguments))
-                except Exception as error:
-                    answer = (False, f"{type(error).__name__}: {error}")
-                connection.send(answer)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError), ExitStack() as opened:
+        try:
+            stage = opened.enter_context(make())
+        except Exception as error:
+            connection.recv()
+            connection.send((False, f"cannot be opened{_told(error)}"))
+            return
+        while True:
+            method, arguments = connection.recv()
+            try:
+                answer = (True, getattr(stage, method)(*arguments))
+            except Exception as error:
+                answer = (False, f"failed{_told(error)}")
+            connection.send(answer)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, Mistake):
+        return f": {error}"
+    return f", start the program again ({type(error).__name__}: {error})"

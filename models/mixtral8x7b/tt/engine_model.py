@@ -7,8 +7,7 @@ import torch
 
 from models.mixtral8x7b.engine.model import Choices, ExpertSizes, Row, TakeLogits
 from models.mixtral8x7b.packing import Pass, Piece
-from models.mixtral8x7b.sampling import GREEDY
-from models.mixtral8x7b.tt.decode_state import NO_USER
+from models.mixtral8x7b.tt.engine_rows import set_rows
 from models.mixtral8x7b.tt.expert_choices import ExpertChoices
 from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.traced_step import TracedStep
@@ -48,12 +47,7 @@ class EngineModel:
         self._tokens: list[int] = []
 
     def set_rows(self, rows: Sequence[Row | None]) -> None:
-        state = self._model.state
-        positions = [NO_USER if row is None or row.position is None else row.position for row in rows]
-        state.set_rows([row.token if row else 0 for row in rows], positions)
-        state.set_blocks([list(row.blocks) if row else [] for row in rows])
-        indices = [row.next_index if row else 0 for row in rows]
-        self._model.sampler.set([row.sampling if row else GREEDY for row in rows], indices)
+        set_rows(rows, self._model.state, self._model.sampler)
         self._reads_logits = any(row.reads_logits for row in rows if row)
         choices = self._model.choices if any(row.reads_experts for row in rows if row) else None
         if choices is not self._choices:

@@ -82,7 +82,6 @@ class Mixtral:
         self.cache = KVCache(config, mesh, n_blocks, precision.kv_cache)
         self.state = DecodeState(mesh, max_context)
         self.choices = ExpertChoices(config, mesh) if notes_experts else None
-        self._sampled_ids = mesh.put(torch.zeros(1, 1, 1, DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
 
     # ---------------------------------------------------------------- decode
 
@@ -178,8 +177,7 @@ class Mixtral:
 
     def sample(self, logits: ttnn.Tensor) -> list[int]:
         """One token id of every row, on the host; state.tokens stays as it is. Frees logits."""
-        self.sampler.forward(logits, self._sampled_ids)
-        return [int(token) for token in self.mesh.read_replicated(self._sampled_ids).flatten().tolist()]
+        return self.sampler.draw(logits)
 
     def copy_logits(self, logits: ttnn.Tensor) -> torch.Tensor:
         """Logits on the host, float32 [32, vocab_size]."""

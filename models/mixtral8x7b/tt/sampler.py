@@ -42,6 +42,7 @@ class Sampler:
         self._inverse_temperature = mesh.put(torch.ones(DECODE_ROWS), ttnn.bfloat16)
         self._seeds = mesh.put(torch.zeros(DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
         self._row_ids = mesh.put(torch.arange(DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
+        self._drawn = mesh.put(torch.zeros(1, 1, 1, DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
 
     def set(self, rows: Sequence[SamplingParams], indices: Sequence[int] = (0,) * DECODE_ROWS) -> None:
         """What each row asks for and the index of its next token, 0 the first that is drawn for it; 32 of both.
@@ -59,6 +60,11 @@ class Sampler:
     def advance(self) -> None:
         """Every row's next token has the next index, on the chips."""
         ttnn.plus_one(self._seeds)
+
+    def draw(self, logits: ttnn.Tensor) -> list[int]:
+        """One id of every row, on the host; indices stay. Frees logits."""
+        self.forward(logits, self._drawn)
+        return [int(token) for token in self._mesh.read_replicated(self._drawn).flatten().tolist()]
 
     def forward(self, logits: ttnn.Tensor, ids: ttnn.Tensor) -> None:
         """Logits [1, 1, 32, n_columns / n] -> ids, uint32 [1, 1, 1, 32], in place; indices stay. Frees logits."""

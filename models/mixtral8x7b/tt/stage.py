@@ -11,17 +11,18 @@ state, a KV cache and a recorded step of its own, and the weights are there once
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 import ttnn
 
 from models.mixtral8x7b.config import ConfigError, MixtralConfig
-from models.mixtral8x7b.engine.model import Row
+from models.mixtral8x7b.engine.model import Row, Sizes
 from models.mixtral8x7b.packing import Pass
-from models.mixtral8x7b.sampling import GREEDY
-from models.mixtral8x7b.tt.decode_state import NO_USER, DecodeState, table_width
+from models.mixtral8x7b.tt.decode_state import DecodeState, table_width
 from models.mixtral8x7b.tt.decoder import DecoderBlock
 from models.mixtral8x7b.tt.embedding import Embedding
+from models.mixtral8x7b.tt.engine_rows import set_rows
 from models.mixtral8x7b.tt.head import Head
 from models.mixtral8x7b.tt.kv_cache import KVCache
 from models.mixtral8x7b.tt.layouts import DECODE_ROWS, residual, vocabulary_columns
@@ -81,7 +82,8 @@ class Stage:
         planned = plan(own.config, precision, mesh.n_devices, n_groups * n_blocks, max_context, n_tokens=n_tokens)
         planned.check(n_groups * n_blocks)
         self.is_first, self.is_last = layers.start == 0, layers.stop == config.n_layers
-        self.largest_pass, self._max_context, self._n_tokens = planned.pass_tokens, max_context, n_tokens
+        self._sizes = Sizes(n_blocks, max_context, config.vocab_size, planned.pass_tokens)
+        self._max_context, self._n_tokens = max_context, n_tokens
         self._config, self._mesh, self._precision = config, mesh, precision
         self._residual = residual(config.dim)
         self._rope = Rope(config, mesh)
@@ -94,6 +96,10 @@ class Stage:
                 group.traced = TracedStep(mesh, partial(self._run_step, group))
 
     # ---------------------------------------------------------------- what a group does
+
+    def sizes(self) -> Sizes:
+        """Of a group."""
+        return self._sizes
 
     def set_rows(self, group: int, rows: Sequence[Row | None]) -> None:
         """What the group's 32 rows do from now on, as `engine.model` has it."""
@@ -173,9 +179,7 @@ class Stage:
                 ttnn.deallocate(logits)
         logits = self._head.forward(self._head.rows(x_TD, inputs.select_last))
         kept = self._copied(logits) if group.reads_logits else None
-        group.sampler.forward(logits, group.sampled)
-        ids = self._mesh.read_replicated(group.sampled).flatten().tolist()
-        return Drawn([int(token) for token in ids], kept, of_prompts)
+        return Drawn(group.sampler.draw(logits), kept, of_prompts)
 
     def _copied(self, logits: ttnn.Tensor) -> torch.Tensor:
         """Of the ids that the tokenizer has, float32 [32, n_tokens]."""
@@ -196,17 +200,12 @@ class _Group:
         self.cache = KVCache(config, mesh, n_blocks, precision.kv_cache)
         columns = mesh.n_devices * vocabulary_columns(config.vocab_size, mesh.n_devices)
         self.sampler = Sampler(columns, mesh, n_tokens)
-        self.sampled = mesh.put(torch.zeros(1, 1, 1, DECODE_ROWS, dtype=torch.int32), ttnn.uint32)
         self.traced: TracedStep | None = None
         self.reads_logits = False
         self.logits: torch.Tensor | None = None
 
     def set_rows(self, rows: Sequence[Row | None]) -> None:
-        positions = [NO_USER if row is None or row.position is None else row.position for row in rows]
-        self.state.set_rows([row.token if row else 0 for row in rows], positions)
-        self.state.set_blocks([list(row.blocks) if row else [] for row in rows])
-        indices = [row.next_index if row else 0 for row in rows]
-        self.sampler.set([row.sampling if row else GREEDY for row in rows], indices)
+        set_rows(rows, self.state, self.sampler)
         self.reads_logits = any(row.reads_logits for row in rows if row)
 
     def release(self) -> None:
@@ -222,19 +221,12 @@ class _Layers:
         self._weights, self._first = weights, layers.start
 
     def load(
-        self,
-        name: str,
-        shape: tuple[int, int, int, int],
-        make: MakePart,
-        dtype: ttnn.DataType,
-        placement: Placement,
-        layout: ttnn.Layout = ttnn.TILE_LAYOUT,
-        memory_config: ttnn.MemoryConfig = ttnn.DRAM_MEMORY_CONFIG,
+        self, name: str, shape: tuple[int, int, int, int], make: MakePart, *how: Any, **placed: Any
     ) -> ttnn.Tensor:
         def make_of_whole(read: ReadTensor, chip: int) -> torch.Tensor:
             return make(lambda asked: read(self._in_whole(asked)), chip)
 
-        return self._weights.load(self._in_whole(name), shape, make_of_whole, dtype, placement, layout, memory_config)
+        return self._weights.load(self._in_whole(name), shape, make_of_whole, *how, **placed)
 
     def _in_whole(self, name: str) -> str:
         """layers.0.attention.wo -> layers.16.attention.wo, in a stage whose first layer is the 16th."""
