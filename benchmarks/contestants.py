@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import torch
-import ttnn
 from transformers import MixtralConfig as HFConfig
 from transformers import MixtralForCausalLM
 
@@ -35,14 +34,14 @@ def random_ids(config: MixtralConfig, *shape: int) -> torch.Tensor:
 class Contestant(Protocol):
     name: str
 
-    def prefill(self, ids: list[int]) -> None:
-        """The logits of a prompt's last token."""
+    def prefill(self, ids: list[int]) -> int:
+        """The most likely token after a prompt."""
 
     def start(self, batch: int, context: int) -> None:
-        """From here on a step decodes `batch` users, who have `context` tokens each now."""
+        """From here on a step decodes `batch` users, after prompts of `context` tokens each."""
 
-    def step(self) -> None:
-        """The next token of every user."""
+    def step(self) -> list[int]:
+        """The next token of every user, the most likely one."""
 
 
 class CpuTarget:
@@ -63,23 +62,25 @@ class CpuTarget:
             n_blocks = max(DECODE_ROWS * blocks_for(decode_context), blocks_for(max_context))
             yield cls(Mixtral(weights, mesh, PERFORMANCE, n_blocks, max_context), decode_context)
 
-    def prefill(self, ids: list[int]) -> None:
-        self._step.release()
-        logits = self._model.prefill([Prompt(0, ids, list(range(blocks_for(len(ids)))))])
-        self._model.read_logits(logits)
-        ttnn.deallocate(logits)
+    def prefill(self, ids: list[int]) -> int:
+        return self._first_tokens([Prompt(0, ids, list(range(blocks_for(len(ids)))))])[0]
 
     def start(self, batch: int, context: int) -> None:
-        self._step.release()
-        state, blocks, unused = self._model.state, self._blocks, DECODE_ROWS - batch
-        self._model.sampler.set([GREEDY] * DECODE_ROWS)
-        tokens = random_ids(self._model.config, DECODE_ROWS, 1).flatten().tolist()
-        state.set_rows(tokens, [context] * batch + [NO_USER] * unused)
-        state.set_blocks([list(range(row * blocks, (row + 1) * blocks)) for row in range(batch)] + [[]] * unused)
+        self._batch, unused = batch, DECODE_ROWS - batch
+        blocks = [list(range(row * self._blocks, (row + 1) * self._blocks)) for row in range(batch)]
+        ids = random_ids(self._model.config, batch, context).tolist()
+        tokens = self._first_tokens([Prompt(row, *of_row) for row, of_row in enumerate(zip(ids, blocks, strict=True))])
+        self._model.state.set_rows(tokens[:batch] + [0] * unused, [context] * batch + [NO_USER] * unused)
+        self._model.state.set_blocks(blocks + [[]] * unused)
 
-    def step(self) -> None:
+    def step(self) -> list[int]:
         self._step()
-        self._model.state.read_tokens()
+        return self._model.state.read_tokens()[: self._batch]
+
+    def _first_tokens(self, prompts: list[Prompt]) -> list[int]:
+        self._step.release()
+        self._model.sampler.set([GREEDY] * DECODE_ROWS)
+        return self._model.sample(self._model.prefill(prompts))
 
 
 class Reference:
@@ -89,19 +90,18 @@ class Reference:
         self._model = model
 
     @torch.no_grad()
-    def prefill(self, ids: list[int]) -> None:
-        self._model(torch.tensor([ids]))
+    def prefill(self, ids: list[int]) -> int:
+        return int(self._model(torch.tensor([ids]))[0, -1].argmax())
 
     @torch.no_grad()
     def start(self, batch: int, context: int) -> None:
         self._cache = KVCache()
-        ids = random_ids(self._model.config, batch, context)
-        self._model(ids, self._cache)
-        self._tokens = ids[:, :1]
+        self._tokens = self._model(random_ids(self._model.config, batch, context), self._cache)[:, -1:].argmax(-1)
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> list[int]:
         self._tokens = self._model(self._tokens, self._cache).argmax(-1)
+        return self._tokens.flatten().tolist()
 
 
 class HuggingFace:
@@ -116,19 +116,19 @@ class HuggingFace:
         self._model.eval()
 
     @torch.no_grad()
-    def prefill(self, ids: list[int]) -> None:
-        self._model(torch.tensor([ids]), logits_to_keep=1)
+    def prefill(self, ids: list[int]) -> int:
+        return int(self._model(torch.tensor([ids]), logits_to_keep=1).logits[0, -1].argmax())
 
     @torch.no_grad()
     def start(self, batch: int, context: int) -> None:
-        ids = random_ids(self._config, batch, context)
-        self._cache = self._model(ids, use_cache=True, logits_to_keep=1).past_key_values
-        self._tokens = ids[:, :1]
+        made = self._model(random_ids(self._config, batch, context), use_cache=True, logits_to_keep=1)
+        self._cache, self._tokens = made.past_key_values, made.logits.argmax(-1)
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> list[int]:
         logits = self._model(self._tokens, past_key_values=self._cache, use_cache=True).logits
         self._tokens = logits.argmax(-1)
+        return self._tokens.flatten().tolist()
 
 
 def _hf(config: MixtralConfig) -> HFConfig:

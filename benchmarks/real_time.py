@@ -90,7 +90,7 @@ def decode(of_model: Sequence[Contestant], batch: int, where: str) -> None:
     row(f"decode, batch {batch}{where}", batch, [one.step for one in of_model], STEPS)
 
 
-def row(name: str, tokens: int, runs: Sequence[Callable[[], None]], calls: int) -> None:
+def row(name: str, tokens: int, runs: Sequence[Callable[[], object]], calls: int) -> None:
     """Prints the tokens a second of each, who take turns; the last column is how the first compares with float32."""
     for run in runs:
         run()
@@ -104,7 +104,7 @@ def row(name: str, tokens: int, runs: Sequence[Callable[[], None]], calls: int) 
     print(f"| {name} | {' | '.join(cells)} | {theirs / ours:.2f} |", flush=True)
 
 
-def timed(run: Callable[[], None], calls: int) -> float:
+def timed(run: Callable[[], object], calls: int) -> float:
     start = time.perf_counter()
     for _ in range(calls):
         run()

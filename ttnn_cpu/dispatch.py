@@ -12,16 +12,17 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ttnn_cpu.blocks import Blocks
+from ttnn_cpu.by_rows import ByRows
 from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.enums import FLOATS, UNSIGNED_BITS, DataType
 from ttnn_cpu.live_traces import note_allocation, refuse_new_program
 from ttnn_cpu.modes import is_exact
 from ttnn_cpu.spec import TensorSpec, storage_dtype
-from ttnn_cpu.tensor import Storage, Tensor
+from ttnn_cpu.tensor import Storage, Tensor, Unmade
 
 Values = torch.Tensor
-Compute = Callable[..., "Values | Blocks | Sequence[Values]"]
+Compute = Callable[..., "Values | Blocks | ByRows | Sequence[Values]"]
 Rounding = Callable[[Values, DataType], Values]
 
 
@@ -70,23 +71,24 @@ def run(
     compute: Compute,
     *,
     into: Sequence[Tensor] | None = None,
-    takes_blocks: bool = False,
+    takes: tuple[type[Unmade], ...] = (),
     rounding: Rounding = packed,
     settings: tuple[object, ...] = (),
 ) -> list[Tensor]:
     """Run `compute(*values of inputs)` into new tensors of `specs`, or into the storages of the tensors `into`.
 
-    `compute` may give the values of one output as `Blocks`, and is given those that are kept so if `takes_blocks`.
+    `compute` may give the values of one output as `Blocks` or `ByRows`, and is given in a form that it `takes` what is
+    kept in it.
     `rounding` takes them to the dtype of the output: `moved` for an operation that computes nothing. `settings` shape
     the program beside the specs.
     """
     device = mesh_of(operation, *inputs, *(into or ()))
     outputs = list(into) if into else [_allocated(operation, spec, device) for spec in specs]
 
-    def store(results: Values | Blocks | Sequence[Values]) -> None:
-        if isinstance(results, Blocks):
+    def store(results: Values | Blocks | ByRows | Sequence[Values]) -> None:
+        if isinstance(results, Blocks | ByRows):
             (output,) = outputs
-            output.storage.values = results.mapped(lambda kept: as_stored(kept, output.spec.dtype, rounding))
+            output.storage.values = results.mapped(lambda made: as_stored(made, output.spec.dtype, rounding))
             output.storage.mutable = False
             return
         for output, values in zip(outputs, (results,) if isinstance(results, torch.Tensor) else results, strict=True):
@@ -98,8 +100,7 @@ def run(
             output.storage.mutable = False
 
     key = (operation, *(t.spec for t in inputs), *(t.spec for t in outputs), *settings)
-    values_of = Tensor.blocks_or_values if takes_blocks else Tensor.values
-    submit(operation, device, key, inputs, lambda: store(compute(*[values_of(tensor) for tensor in inputs])))
+    submit(operation, device, key, inputs, lambda: store(compute(*[tensor.values_or(*takes) for tensor in inputs])))
     return outputs
 
 

@@ -21,10 +21,16 @@ _SHARE = 1 << 18  # values, some quarter of a millisecond: less is not worth a t
 Loop = Callable[..., None]
 
 
-def compiled(*signatures: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(
+    *signatures: str, in_any_order: bool = False, contracts: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`in_any_order`: sums of floats need not be taken one after the other, so that they go in the machine's width.
+    `contracts`: a product need not be rounded before it is added."""
+
     def decorate(loop: Callable[..., Any]) -> Callable[..., Any]:
         def made(keep: bool) -> Callable[..., Any]:
-            return numba.njit(list(signatures), nogil=True, error_model="numpy", cache=keep)(loop)
+            free = {"reassoc", "contract"} if in_any_order else {"contract"} if contracts else set()
+            return numba.njit(list(signatures), nogil=True, error_model="numpy", fastmath=free, cache=keep)(loop)
 
         try:
             return made(keep=True)
@@ -38,13 +44,18 @@ def over_rows(loop: Loop, sources: Sequence[torch.Tensor], out: torch.Tensor, *s
     """`loop(*sources, out, *settings)` over the first dim of all, contiguous and float32, whose words it gets as int32;
     in as many threads as torch uses. A value takes `each` steps."""
     words = [tensor.view(torch.int32).numpy() for tensor in (*sources, out)]
-    threads = min(torch.get_num_threads(), out.numel() * each // _SHARE, len(out))
+    in_threads(lambda *of: loop(*[one[slice(*of)] for one in words], *settings), len(out), out.numel() * each)
+
+
+def in_threads(run: Callable[[int, int], None], n: int, steps: int) -> None:
+    """`run(first, end)` of `n` in as many threads as torch uses, where their `steps` in all are worth it."""
+    threads = min(torch.get_num_threads(), steps // _SHARE, n)
     if threads <= 1:
-        loop(*words, *settings)
+        run(0, n)
         return
-    share = -(-len(out) // threads)
-    pieces = [slice(start, start + share) for start in range(0, len(out), share)]
-    list(_pool(threads).map(lambda piece: loop(*[one[piece] for one in words], *settings), pieces))
+    share = -(-n // threads)
+    firsts = range(0, n, share)
+    list(_pool(threads).map(run, firsts, [min(n, first + share) for first in firsts]))
 
 
 @cache

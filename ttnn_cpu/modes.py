@@ -23,7 +23,7 @@ _mode = Mode.ROUNDED_ONCE
 @contextmanager
 def exact_values() -> Iterator[None]:
     """Keep every float value in float32, rounding off: dtypes, layouts and checks stay as they are."""
-    with _in_mode(Mode.EXACT):
+    with within(Mode.EXACT):
         yield
 
 
@@ -33,12 +33,12 @@ def chip_values() -> Iterator[None]:
 
     For comparisons: a matrix product takes some 50 times as long.
     """
-    with _in_mode(Mode.CHIP):
+    with within(Mode.CHIP):
         yield
 
 
 @contextmanager
-def _in_mode(mode: Mode) -> Iterator[None]:
+def within(mode: Mode) -> Iterator[None]:
     global _mode
     before, _mode = _mode, mode
     try:
@@ -47,8 +47,16 @@ def _in_mode(mode: Mode) -> Iterator[None]:
         _mode = before
 
 
+def current() -> Mode:
+    return _mode
+
+
 def is_exact() -> bool:
     return _mode is Mode.EXACT
+
+
+def is_rounded_once() -> bool:
+    return _mode is Mode.ROUNDED_ONCE
 
 
 def is_chip() -> bool:

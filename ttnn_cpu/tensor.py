@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import torch
 
 from ttnn_cpu.blocks import Blocks
+from ttnn_cpu.by_rows import ByRows
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.enums import DataType, Layout, StorageType
 from ttnn_cpu.garbage import garbage
 from ttnn_cpu.memory import MemoryConfig
+from ttnn_cpu.narrow import Narrow
 from ttnn_cpu.spec import Shape, TensorSpec
 
 
@@ -27,6 +29,13 @@ class Distribution:
 
     mesh_shape: tuple[int, int] = (1, 1)
     placements: tuple[int | None, ...] = (None,)
+
+
+Unmade = Blocks | ByRows | Narrow
+
+
+def made(values: torch.Tensor | Unmade) -> torch.Tensor:
+    return values() if isinstance(values, Unmade) else values
 
 
 class Storage:
@@ -45,6 +54,8 @@ class Storage:
 
     @property
     def values(self) -> torch.Tensor | None:
+        if isinstance(self._make, Narrow):
+            return self._make()  # the memory is not kept
         if self._values is None and self._make is not None:
             self._values = self._make()
         return self._values
@@ -54,9 +65,16 @@ class Storage:
         self._values, self._make = (values, None) if isinstance(values, torch.Tensor) else (None, values)
 
     @property
-    def blocks(self) -> Blocks | None:
-        """The values, where they are kept as blocks."""
-        return self._make if isinstance(self._make, Blocks) else None
+    def unmade(self) -> Unmade | None:
+        """The values, where they are kept in a form that makes them."""
+        return self._make if isinstance(self._make, Unmade) else None
+
+    def narrowed(self, values: torch.Tensor) -> Narrow | None:
+        """`values`, which are kept so from now on if they are still this storage's; None where that loses bits."""
+        narrow, own = Narrow.of(values), self._values
+        if narrow and own is not None and (own.data_ptr(), own.numel()) == (values.data_ptr(), values.numel()):
+            self.values = narrow
+        return narrow
 
     @property
     def has_values(self) -> bool:
@@ -138,8 +156,10 @@ class Tensor:
         shape = (values.shape[0], *self.spec.shape)
         return values if values.shape == shape else values.reshape(shape)
 
-    def blocks_or_values(self) -> Blocks | torch.Tensor:
-        return self.storage.blocks or self.values() if self._shard is None else self.values()
+    def values_or(self, *forms: type[Unmade]) -> Unmade | torch.Tensor:
+        """Values that are kept in one of the forms as they are kept."""
+        unmade = self.storage.unmade
+        return unmade if isinstance(unmade, forms) and self._shard is None else self.values()
 
     def shared_storage(self) -> Storage:
         """A storage of its own with the same values; what was not made yet stays so."""

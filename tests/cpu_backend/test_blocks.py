@@ -59,7 +59,7 @@ def test_a_product_of_blocks(dtype: ttnn.DataType) -> None:
         up = device_tensor(mesh, small(), one, dtype)
         gate = device_tensor(mesh, small().mapped(torch.sin), other, ttnn.bfloat16)
         ttnn.multiply_(up, gate, input_tensor_b_activations=[ttnn.UnaryOpType.SILU])
-        assert (up.storage.blocks is not None) == (one and other)
+        assert isinstance(up.storage.unmade, Blocks) == (one and other)
         results.append(get(up))
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
@@ -82,7 +82,7 @@ def test_rows_and_layouts_of_blocks(dtype: ttnn.DataType) -> None:
         table = ttnn.to_layout(device_tensor(mesh, small(), as_blocks, ttnn.bfloat16), ttnn.ROW_MAJOR_LAYOUT)
         rows = put(mesh, ids, ttnn.uint32, ttnn.ROW_MAJOR_LAYOUT)
         table = ttnn.reshape(table, (128, 64))
-        assert (table.storage.blocks is not None) == as_blocks
+        assert isinstance(table.storage.unmade, Blocks) == as_blocks
         found.append(get(ttnn.embedding(rows, table, layout=ttnn.TILE_LAYOUT, dtype=dtype)))
     assert torch.equal(found[0], found[1])
     assert found[0].any()

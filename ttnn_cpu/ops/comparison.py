@@ -6,7 +6,7 @@ import torch
 
 from ttnn_cpu.enums import DataType
 from ttnn_cpu.memory import MemoryConfig
-from ttnn_cpu.ops.binary import Number, elementwise
+from ttnn_cpu.ops.elementwise import Number, elementwise
 from ttnn_cpu.tensor import Tensor
 
 

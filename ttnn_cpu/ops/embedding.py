@@ -65,4 +65,4 @@ def embedding(
         return found.reshape(found.shape[0], *shape)
 
     spec = tensor_spec(shape, dtype or table.dtype, layout, memory_config or ids.memory_config)
-    return run("embedding", [input_tensor, weight], [spec], compute, takes_blocks=True, rounding=as_is)[0]
+    return run("embedding", [input_tensor, weight], [spec], compute, takes=(Blocks,), rounding=as_is)[0]

@@ -14,6 +14,7 @@ from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, as_stored, mesh_of, submit
 from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, Layout
 from ttnn_cpu.garbage import garbage
+from ttnn_cpu.paged_loops import write_to_pages
 from ttnn_cpu.tensor import Tensor
 
 
@@ -101,7 +102,7 @@ def _check_update(
 def _update(operation: str, cache: Tensor, new: Tensor, update_idxs: Tensor, page_table: Tensor) -> None:
     """Write row u of `new` to position update_idxs[u] of user u; a position of -1 writes nothing."""
     blocks, _, block, _ = cache.spec.shape
-    rows = as_stored(new.values(), cache.spec.dtype, packed)
+    rows = as_stored(new.values(), cache.spec.dtype, packed).contiguous()
     positions, table = update_idxs.values(), page_table.values()
     target = _writable(cache, max(rows.shape[0], positions.shape[0], table.shape[0]))
     alike = positions.shape[0] == table.shape[0] == 1
@@ -116,11 +117,11 @@ def _update(operation: str, cache: Tensor, new: Tensor, update_idxs: Tensor, pag
         page = pages[users, position // block].long()
         _check_pages(operation, page, blocks)
         _check_tiles(operation, users, page * block + position % block)
-        # indexing block and slot puts the users first: [users, D, KV, head_dim]
+        places = (users.numpy(), page.numpy(), (position % block).numpy())
         if alike:
-            target[:, page, :, position % block] = rows[:, 0, users].transpose(0, 1)
+            write_to_pages(target.numpy(), rows.numpy(), *places)
         else:
-            target[device, page, :, position % block] = _per_device(rows, device)[0, users]
+            write_to_pages(target[device, None].numpy(), _per_device(rows, device)[None].numpy(), *places)
 
 
 def _check_tiles(operation: str, users: Values, slots: Values) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import get_args
 
-import torch
-
-from ttnn_cpu import chip_matmul, chip_rounding, chip_vector
+from ttnn_cpu.by_rows import ByRows
 from ttnn_cpu.checks import check_layout, check_options, check_type, fail, not_implemented
 from ttnn_cpu.configs import (
     Activation,
@@ -20,59 +17,13 @@ from ttnn_cpu.configs import (
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, DataType, Layout, UnaryOpType
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
-from ttnn_cpu.modes import is_chip
-from ttnn_cpu.ops.binary import activate, aligned
 from ttnn_cpu.ops.matmul_program import matmul_placement
+from ttnn_cpu.ops.products import TAKES, multiplied_by_rows, rounding
 from ttnn_cpu.spec import Shape, tensor_spec
-from ttnn_cpu.tensor import Tensor
+from ttnn_cpu.tensor import Tensor, Unmade
 
 _MINIMAL_BLOCK = 8  # tiles of K, where minimal_matmul gets no config
 _NAMED_ACTIVATIONS = {"relu": UnaryOpType.RELU, "sigmoid": UnaryOpType.SIGMOID, "silu": UnaryOpType.SILU}
-
-
-def product(a: Values, b: Values) -> Values:
-    """[Da, *, M, K] @ [Db, *, K, N] -> [max(Da, Db), *, M, N] with batch dims broadcast.
-
-    A weight without batch dims takes one 2-D product for all rows, or one batched product over the devices, so that
-    torch need not copy it for every batch.
-    """
-    rank = max(a.dim(), b.dim()) - 1
-    a, b = aligned(a, rank), aligned(b, rank)
-    k, n = b.shape[-2:]
-    if b.shape[1:-2].numel() != 1:
-        return torch.matmul(a, b)
-    if b.shape[0] == 1:
-        return (a.reshape(-1, k) @ b.reshape(k, n)).reshape(*a.shape[:-1], n)
-    rows = a.shape[1:-1].numel()
-    left = a.reshape(a.shape[0], rows, k).expand(b.shape[0], rows, k)
-    return torch.bmm(left, b.reshape(-1, k, n)).reshape(b.shape[0], *a.shape[1:-1], n)
-
-
-def multiplied(
-    operation: str,
-    a: Values,
-    b: Values,
-    row: Values | None,
-    activations: Sequence[UnaryOpType],
-    kernel: WormholeComputeKernelConfig | None,
-    block: int,
-    ends_in_l1: bool,
-) -> Values:
-    """a @ b + row, then the activations; what the chip does follows from the rest, as `chip_matmul` says."""
-    rank = max(a.dim(), b.dim()) - 1
-    if not is_chip():
-        y = product(a, b)
-        return activate(y if row is None else y + aligned(row, rank), activations)
-    unit = chip_matmul.matrix_unit(operation, kernel, block, ends_in_l1)
-    y = chip_matmul.product(aligned(a, rank), aligned(b, rank), unit)
-    if row is not None:
-        y = chip_rounding.sum_of_two(y, aligned(row, rank))
-    return chip_vector.activate(y, activations, unit.in_fp32)
-
-
-def rounding(values: Values, dtype: DataType) -> Values:
-    """Of what `multiplied` gives."""
-    return (chip_rounding.packed_once if is_chip() else chip_rounding.packed)(values, dtype)
 
 
 def _output_shape(operation: str, a: Shape, b: Shape) -> Shape:
@@ -156,12 +107,12 @@ def _matmul(
 
     block, has_bias = 0 if program_config is None else program_config.in0_block_w, bias is not None
 
-    def compute(x: Values, w: Values, row: Values | None = None) -> Values:
-        return multiplied(operation, x, w, row, activations, compute_kernel_config, block, has_bias)
+    def compute(*values: Values | Unmade) -> Values | ByRows:
+        return multiplied_by_rows(operation, a, b, values, activations, compute_kernel_config, block, has_bias)
 
     inputs = [a, b] if bias is None else [a, b, bias]
     settings = (program_config, *activations, compute_kernel_config)
-    return run(operation, inputs, [spec], compute, rounding=rounding, settings=settings)[0]
+    return run(operation, inputs, [spec], compute, takes=TAKES, rounding=rounding, settings=settings)[0]
 
 
 def linear(
@@ -258,10 +209,11 @@ def minimal_matmul(
 
     block = _MINIMAL_BLOCK if config is None else config.K_block_size
 
-    def compute(a: Values, b: Values, row: Values | None = None) -> Values:
-        return multiplied(operation, a, b, row, activations, compute_kernel_config, block, True)
+    def compute(*values: Values | Unmade) -> Values | ByRows:
+        how = activations, compute_kernel_config, block, True
+        return multiplied_by_rows(operation, input_tensor, weight_tensor, values, *how)
 
     spec = tensor_spec(shape, dtype or x.dtype, Layout.TILE, placement)
     inputs = [input_tensor, weight_tensor] if bias_tensor is None else [input_tensor, weight_tensor, bias_tensor]
     settings = (config, *activations, compute_kernel_config)
-    return run(operation, inputs, [spec], compute, rounding=rounding, settings=settings)[0]
+    return run(operation, inputs, [spec], compute, takes=TAKES, rounding=rounding, settings=settings)[0]

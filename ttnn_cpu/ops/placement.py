@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ttnn_cpu.blocks import Blocks
+from ttnn_cpu.by_rows import ByRows
 from ttnn_cpu.checks import check_options, check_type, fail
 from ttnn_cpu.chip_rounding import moved, packed
 from ttnn_cpu.dispatch import mesh_of, run
@@ -18,7 +20,7 @@ def _moved(
     want = dtype or have.dtype
     spec = tensor_spec(have.shape, want, layout, memory_config or have.memory_config)
     rounding = moved if want is have.dtype else packed
-    return run(operation, [tensor], [spec], lambda x: x, takes_blocks=True, rounding=rounding)[0]
+    return run(operation, [tensor], [spec], lambda x: x, takes=(Blocks, ByRows), rounding=rounding)[0]
 
 
 def _row_major_dtype(dtype: DataType) -> DataType:

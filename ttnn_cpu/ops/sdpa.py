@@ -160,15 +160,20 @@ def _window_ends(operation: str, windows: Values, length: int) -> list[int]:
     return ends
 
 
+def check_pages(pages: Values, blocks: int) -> None:
+    """Raises RuntimeError for a page id that is no block."""
+    if pages.numel() and (int(pages.max()) >= blocks or int(pages.min()) < 0):
+        raise fail(
+            "paged attention", f"page ids {int(pages.min())}..{int(pages.max())} are out of range for {blocks} blocks"
+        )
+
+
 def gathered(cache: Values, pages: Values, blocks: int) -> Values:
     """cache [D, NB, KV, block, D'], pages [n, p] -> [D, n, KV, p * block, D']: the users' tokens in order.
 
     Raises RuntimeError for a page id that is no block.
     """
-    if pages.numel() and (int(pages.max()) >= blocks or int(pages.min()) < 0):
-        raise fail(
-            "paged attention", f"page ids {int(pages.min())}..{int(pages.max())} are out of range for {blocks} blocks"
-        )
+    check_pages(pages, blocks)
     devices, _, heads, block, width = cache.shape
     found = cache.index_select(1, pages.flatten()).reshape(devices, *pages.shape, heads, block, width)
     return found.transpose(2, 3).reshape(devices, pages.shape[0], heads, pages.shape[1] * block, width)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 import torch
 
 from ttnn_cpu import chip_attention
@@ -12,9 +10,11 @@ from ttnn_cpu.configs import SDPAProgramConfig, WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, DataType, Layout
 from ttnn_cpu.garbage import garbage
+from ttnn_cpu.loops import in_threads
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.modes import is_chip
-from ttnn_cpu.ops.sdpa import gathered
+from ttnn_cpu.ops.sdpa import check_pages, gathered
+from ttnn_cpu.paged_loops import attend_to_pages
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
 
@@ -132,52 +132,24 @@ def _check_program(config: SDPAProgramConfig, users: int, positions: int) -> Non
         )
 
 
-_AT_ONCE = 1 << 20  # keys' values, 4 MB: what is gathered and thrown away is then not fresh memory every time
-
-
-def _group(pages: int) -> int:
-    """Pages read for a user that has `pages`: exact up to 8, then rounded up to three significant bits, so that few
-    groups serve many lengths and less than a quarter is read in vain: 9 -> 10, 17 -> 20, 100 -> 112."""
-    step = 1 << max(0, (pages - 1).bit_length() - 3)
-    return -(-pages // step) * step
-
-
-def _parts(groups: Mapping[int, list[int]], page_size: int) -> Iterator[tuple[int, list[int]]]:
-    """The groups in parts whose keys stay in the cache: `page_size` values are a page on all devices."""
-    for pages, members in groups.items():
-        most = max(1, _AT_ONCE // (pages * page_size))
-        for start in range(0, len(members), most):
-            yield pages, members[start : start + most]
-
-
 def attend(q: Values, k_cache: Values, v_cache: Values, table: Values, positions: Values) -> Values:
     """q [D, B, H, W] (scaled), caches [D, NB, KV, block, W], table [B, pages], positions [B] -> [D, B, H, W].
 
-    Users are taken together in groups that read the same number of pages (rounded up, see `_group`): the arithmetic of
-    a user's row then depends on its own length only, to the last bit, and a step of 32 users takes few torch calls.
+    The arithmetic of a user's row depends on its own length only, to the last bit.
     """
     devices = max(q.shape[0], k_cache.shape[0], v_cache.shape[0])
     _, users, heads, width = q.shape
-    blocks, kv_heads, block = k_cache.shape[1:4]
+    block, reach = k_cache.shape[3], table.shape[1] * k_cache.shape[3]
+    if (positions >= reach).any():
+        user = int(positions.argmax())
+        raise fail(
+            _OPERATION,
+            f"cur_pos {int(positions[user])} is beyond the {table.shape[1]} pages of {block} tokens of user {user}",
+        )
+    # pages past a user's last token may hold anything, -1 included: they are not read
+    check_pages(table[torch.arange(0, reach, block) <= positions.unsqueeze(1)], k_cache.shape[1])
     out = garbage((users, heads, width), DataType.BFLOAT16).expand(devices, -1, -1, -1).clone()
-    groups: dict[int, list[int]] = {}
-    for user, position in enumerate(positions.tolist()):
-        if position >= table.shape[1] * block:
-            raise fail(
-                _OPERATION, f"cur_pos {position} is beyond the {table.shape[1]} pages of {block} tokens of user {user}"
-            )
-        if position >= 0:
-            groups.setdefault(_group(position // block + 1), []).append(user)
-    for pages, members in _parts(groups, devices * kv_heads * block * width):
-        used = table[members, :pages]
-        last = positions[members]
-        # pages past a user's last token may hold anything, -1 included: read block 0 there, the mask hides it
-        starts = torch.arange(used.shape[1]) * block
-        used = torch.where(starts <= last.unsqueeze(1), used, 0)
-        k, v = gathered(k_cache, used, blocks), gathered(v_cache, used, blocks)
-        grouped = q[:, members].reshape(q.shape[0], len(members), kv_heads, heads // kv_heads, width)
-        scores = torch.matmul(grouped, k.transpose(-1, -2))
-        hidden = torch.arange(k.shape[3]) > last.reshape(-1, 1, 1, 1)
-        weights = torch.softmax(scores.masked_fill(hidden, float("-inf")), -1)
-        out[:, members] = torch.matmul(weights, v).reshape(devices, len(members), heads, width)
+    given = [values.contiguous().numpy() for values in (q, k_cache, v_cache, table, positions, out)]
+    steps = int((positions + 1).sum()) * devices * heads * width
+    in_threads(lambda first, end: attend_to_pages(*given, first, end), users, steps)
     return out

@@ -11,7 +11,7 @@ from ttnn_cpu.cores import core_coord
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, Layout
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
-from ttnn_cpu.ops.matmul import multiplied, rounding
+from ttnn_cpu.ops.products import multiplied, rounding
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
 
@@ -91,7 +91,7 @@ def sparse_matmul(
     spec = tensor_spec((blocks, 1, rows, n), dtype or a.dtype, Layout.TILE, placement)
     inputs = [input_tensor_a, input_tensor_b, sparsity]
     settings = (program_config, compute_kernel_config)
-    return run(operation, inputs, [spec], compute, takes_blocks=True, rounding=rounding, settings=settings)[0]
+    return run(operation, inputs, [spec], compute, takes=(Blocks,), rounding=rounding, settings=settings)[0]
 
 
 def _check_program(

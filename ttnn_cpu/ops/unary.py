@@ -12,7 +12,7 @@ from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, DataType, Layout, UnaryOpType
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.modes import is_chip
-from ttnn_cpu.ops.binary import Number, aligned, broadcast_shape
+from ttnn_cpu.ops.elementwise import Number, aligned, broadcast_shape
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
 

@@ -1,0 +1,140 @@
+"""An expert's chain of products is computed of the rows that are weighted by something, by a loop whose sums have one
+order on every machine. The values here are mostly whole numbers, so that no order rounds: any two ways are equal."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+import ttnn_cpu as ttnn
+from tests.cpu_backend.helpers import get, open_mesh, put
+from ttnn_cpu.by_rows import ByRows
+from ttnn_cpu.narrow import Narrow
+
+DEVICES, ROWS, DIM, HIDDEN = 4, 32, 40, 560  # 560: more than a block of columns, and no whole number of them
+
+
+def whole_numbers(*shape: int, seed: int, most: int = 2) -> torch.Tensor:
+    return torch.randint(-most, most + 1, shape, generator=torch.Generator().manual_seed(seed)).float()
+
+
+def weights_of_rows() -> torch.Tensor:
+    """Device 0: some rows; 1: none; 2: all, of which one is negative; 3: one."""
+    weights = torch.zeros(DEVICES, 1, ROWS, 1)
+    weights[0, 0, [3, 4, 17, 31], 0] = torch.tensor([1.0, 0.5, 2.0, 1.0])
+    weights[2] = 1.0
+    weights[2, 0, 5] = -1.0
+    weights[3, 0, 9] = 1.0
+    return weights
+
+
+class Chain:
+    """w2(w1 x * w3 x) * weights, on devices that have different matrices."""
+
+    def __init__(self, dtype: ttnn.DataType = ttnn.bfloat8_b) -> None:
+        self.mesh = open_mesh(DEVICES)
+        self.x = put(self.mesh, whole_numbers(1, 1, ROWS, DIM, seed=0), ttnn.bfloat16)
+        shapes = ((DIM, HIDDEN), (HIDDEN, DIM), (DIM, HIDDEN))
+        self.w1, self.w2, self.w3 = (
+            put(self.mesh, whole_numbers(DEVICES, 1, *shape, seed=n), dtype, shard=0)
+            for n, shape in enumerate(shapes, start=1)
+        )
+        self.weights = put(self.mesh, weights_of_rows(), ttnn.bfloat16, shard=0)
+
+    def run(self, at_once: bool = False, before_weighting: Callable[[], None] = lambda: None) -> list[torch.Tensor]:
+        gate, up = ttnn.linear(self.x, self.w1), ttnn.linear(self.x, self.w3)
+        if at_once:
+            gate.values(), up.values()  # as if somebody read them
+        hidden = ttnn.multiply(gate, up, dtype=ttnn.bfloat8_b)
+        if at_once:
+            hidden.values()
+        out = ttnn.linear(hidden, self.w2, dtype=ttnn.bfloat16)
+        assert isinstance(out.storage.unmade, ByRows)
+        if at_once:
+            out.values()
+        before_weighting()
+        weighted = ttnn.multiply(out, self.weights, dtype=ttnn.bfloat8_b)
+        return [get(weighted, device) for device in range(DEVICES)]
+
+
+def test_rows_that_count_are_what_they_would_be_at_once() -> None:
+    chain = Chain()
+    at_once, later, again = chain.run(at_once=True), chain.run(), chain.run()
+    for one, other, third, weights in zip(at_once, later, again, weights_of_rows(), strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one, third)  # the weights are kept narrow by now
+        assert torch.equal(other[0, 0].any(-1), weights[0, :, 0] != 0)
+    for weight, values in ((chain.w1, whole_numbers(DEVICES, 1, DIM, HIDDEN, seed=1)),):
+        assert isinstance(weight.storage.unmade, Narrow)
+        assert torch.equal(torch.stack([get(weight, device)[0] for device in range(DEVICES)]), values)
+
+
+def test_weights_that_are_gone_or_written_over_by_then() -> None:
+    """What counts is what they were when the product was asked for."""
+    expected = Chain().run()
+    chain = Chain()
+    others = ttnn.from_torch(
+        whole_numbers(DEVICES, 1, DIM, HIDDEN, seed=9),
+        dtype=ttnn.bfloat8_b,
+        layout=ttnn.TILE_LAYOUT,
+        mesh_mapper=ttnn.ShardTensorToMesh(chain.mesh, dim=0),
+    )
+
+    def change() -> None:
+        ttnn.deallocate(chain.w2)
+        ttnn.copy_host_to_device_tensor(others, chain.w3)
+
+    assert all(map(torch.equal, chain.run(before_weighting=change), expected))
+    assert torch.equal(get(chain.w3, 1), whole_numbers(DEVICES, 1, DIM, HIDDEN, seed=9)[1:2])
+
+
+def test_a_mode_holds_for_what_was_asked_for_in_it() -> None:
+    """silu makes numbers that bfloat16 does not hold."""
+    mesh = open_mesh()
+    x = put(mesh, whole_numbers(1, 1, 32, 32, seed=0), ttnn.bfloat16)
+    w = put(mesh, whole_numbers(1, 1, 32, 32, seed=1), ttnn.bfloat16)
+    expected = get(ttnn.linear(x, w, activation="silu")).float()
+    y = ttnn.linear(x, w, activation="silu")
+    with ttnn.exact_values():
+        assert torch.equal(get(y).float(), expected)
+        assert not torch.equal(get(ttnn.linear(x, w, activation="silu")).float(), expected)
+
+
+def test_weights_of_more_bits_are_multiplied_all_the_same() -> None:
+    """They were made with rounding off."""
+    with ttnn.exact_values():
+        chain = Chain()
+        extra = whole_numbers(DEVICES, 1, DIM, HIDDEN, seed=1) + 2.0**-12
+        chain.w1 = put(chain.mesh, extra, ttnn.bfloat8_b, shard=0)
+    for one, other in zip(chain.run(at_once=True), chain.run(), strict=True):
+        assert torch.equal(one, other)
+    assert chain.w1.storage.unmade is None
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 32])
+@pytest.mark.parametrize(("inner", "width"), [(8, 16), (40, 513), (256, 128)])
+def test_the_order_of_sums(n_rows: int, inner: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, w = (
+        torch.randn(shape, generator=generator).bfloat16().float() for shape in ((2, n_rows, inner), (2, inner, width))
+    )
+    weight = Narrow.of(w[:, None])
+    assert weight is not None
+    assert torch.equal(weight(), w[:, None])
+    counts = torch.tensor([n_rows, n_rows // 2])
+    products = x.numpy()[..., None] * w.numpy()[:, None]  # exact
+    eights = products.reshape(2, n_rows, inner // 8, 2, 2, 2, width)
+    pairs = eights[..., 0, :] + eights[..., 1, :]
+    fours = pairs[..., 0, :] + pairs[..., 1, :]
+    expected = np.zeros((2, n_rows, width), np.float32)
+    for eight in np.moveaxis(fours[..., 0, :] + fours[..., 1, :], 2, 0):
+        expected += eight
+    expected[1, n_rows // 2 :] = 0
+    assert torch.equal(weight.times(x, counts), torch.from_numpy(expected))
+    assert torch.equal(weight.times(x[:1], counts[:1])[1], weight.times(x[:1].expand(2, -1, -1), counts[:1])[1])
+
+
+def test_values_of_nine_bits_are_not_narrow() -> None:
+    assert Narrow.of(torch.tensor([[1.0, 1 + 2.0**-7]])) is not None
+    assert Narrow.of(torch.tensor([[1.0, 1 + 2.0**-8]])) is None
