@@ -57,7 +57,8 @@ def weighted(
     0, also where the other factor would be inf or nan."""
     is_wanted = weights.reshape(weights.shape[0], -1) != 0
     counts = is_wanted.sum(1)
-    rows = is_wanted.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
+    most = max(2, int(counts.max()))
+    rows = is_wanted.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
     wanted = Wanted(rows, counts)
     made = multiply(values.some(wanted), rows_of(weights, wanted))
     devices, n_found, width = made.shape

@@ -32,15 +32,16 @@ def weights_of_rows() -> torch.Tensor:
 class Chain:
     """w2(w1 x * w3 x) * weights, on devices that have different matrices."""
 
-    def __init__(self, dtype: ttnn.DataType = ttnn.bfloat8_b) -> None:
+    def __init__(self, repeats: int = 1) -> None:
+        """Of the rows `repeats` times."""
         self.mesh = open_mesh(DEVICES)
-        self.x = put(self.mesh, whole_numbers(1, 1, ROWS, DIM, seed=0), ttnn.bfloat16)
+        self.x = put(self.mesh, whole_numbers(1, 1, repeats * ROWS, DIM, seed=0), ttnn.bfloat16)
         shapes = ((DIM, HIDDEN), (HIDDEN, DIM), (DIM, HIDDEN))
         self.w1, self.w2, self.w3 = (
-            put(self.mesh, whole_numbers(DEVICES, 1, *shape, seed=n), dtype, shard=0)
+            put(self.mesh, whole_numbers(DEVICES, 1, *shape, seed=n), ttnn.bfloat8_b, shard=0)
             for n, shape in enumerate(shapes, start=1)
         )
-        self.weights = put(self.mesh, weights_of_rows(), ttnn.bfloat16, shard=0)
+        self.weights = put(self.mesh, weights_of_rows().repeat(1, 1, repeats, 1), ttnn.bfloat16, shard=0)
 
     def run(self, at_once: bool = False, before_weighting: Callable[[], None] = lambda: None) -> list[torch.Tensor]:
         gate, up = ttnn.linear(self.x, self.w1), ttnn.linear(self.x, self.w3)
@@ -65,9 +66,20 @@ def test_rows_that_count_are_what_they_would_be_at_once() -> None:
         assert torch.equal(one, other)
         assert torch.equal(one, third)  # the weights are kept narrow by now
         assert torch.equal(other[0, 0].any(-1), weights[0, :, 0] != 0)
-    for weight, values in ((chain.w1, whole_numbers(DEVICES, 1, DIM, HIDDEN, seed=1)),):
-        assert isinstance(weight.storage.unmade, Narrow)
-        assert torch.equal(torch.stack([get(weight, device)[0] for device in range(DEVICES)]), values)
+    assert isinstance(chain.w1.storage.unmade, Narrow)
+    assert torch.equal(get(chain.w1, 1), whole_numbers(DEVICES, 1, DIM, HIDDEN, seed=1)[1:2])
+
+
+@pytest.mark.parametrize("is_narrow", [False, True])
+def test_rows_of_a_pass(is_narrow: bool) -> None:
+    """More of them go through the BLAS."""
+    chain = Chain(repeats=3)
+    if is_narrow:
+        for weight in (chain.w1, chain.w2, chain.w3):
+            weight.storage.narrowed(weight.values())
+    later, at_once = chain.run(), chain.run(at_once=True)
+    assert all(map(torch.equal, later, at_once))
+    assert isinstance(chain.w1.storage.unmade, Narrow) == is_narrow
 
 
 def test_weights_that_are_gone_or_written_over_by_then() -> None:

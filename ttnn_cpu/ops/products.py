@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from ttnn_cpu import chip_matmul, chip_rounding, chip_vector
 from ttnn_cpu.by_rows import ByRows, Wanted, rows_of
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values
-from ttnn_cpu.enums import DataType, UnaryOpType
+from ttnn_cpu.enums import TILE_SIZE, DataType, UnaryOpType
 from ttnn_cpu.modes import is_chip, is_rounded_once
 from ttnn_cpu.narrow import INNER, Narrow
 from ttnn_cpu.ops.elementwise import activate, aligned
@@ -80,16 +81,26 @@ def multiplied_by_rows(
     def some(wanted: Wanted) -> Values:
         x, w = values
         rows = rows_of(x if isinstance(x, ByRows) else made(x), wanted)
-        weight = w if isinstance(w, Narrow) else b.storage.narrowed(made(w))
-        if weight is None:
-            weights = made(w)
-            return activate(product(rows, weights.reshape(weights.shape[0], *weights.shape[-2:])), activations)
-        return activate(weight.times(rows, wanted.counts), activations)
+        few = a.spec.shape[-2] <= TILE_SIZE
+        narrow = w if isinstance(w, Narrow) else b.storage.narrowed(made(w)) if few else None
+        times = narrow.times if narrow and few else partial(_times, made(w))
+        return activate(times(rows, wanted.counts), activations)
 
     are_matrices = all(extent == 1 for tensor in (a, b) for extent in tensor.spec.shape[:-2])
     few_bits = DataType.FLOAT32 not in (a.spec.dtype, b.spec.dtype) and a.spec.shape[-1] % INNER == 0
     later = is_rounded_once() and len(values) == 2 and are_matrices and few_bits
     return ByRows(whole, some) if later else whole()
+
+
+def _times(weights: Values, x: Values, counts: torch.Tensor) -> Values:
+    """As `Narrow.times`: a product of each device's own number of rows."""
+    weights = weights.reshape(weights.shape[0], *weights.shape[-2:])
+    devices = max(len(x), len(weights))
+    y = x.new_zeros(devices, x.shape[1], weights.shape[2])
+    for device in range(devices):
+        n = max(2, int(counts[device % len(counts)]))  # one row would be another routine of the BLAS, with other bits
+        y[device, :n] = x[device % len(x), :n] @ weights[device % len(weights)]
+    return y
 
 
 def rounding(values: Values, dtype: DataType) -> Values:
