@@ -20,7 +20,8 @@ from models.mixtral8x7b.paging import Prompt
 from models.mixtral8x7b.sampling import SamplingParams
 from models.mixtral8x7b.tt.engine_model import EngineModel
 from models.mixtral8x7b.tt.mesh import Mesh, open_mesh
-from models.mixtral8x7b.vllm.adapter import SPARE_BLOCKS, VllmMixtral
+from models.mixtral8x7b.vllm.adapter import VllmMixtral
+from models.mixtral8x7b.vllm.building import SPARE_BLOCKS
 from models.mixtral8x7b.vllm.contracts import CommandedMixtral, ResetMixtral
 from tests.engine.test_on_the_model import CONFIG, answers, build, prompt
 from tests.tt.cases import exact_mesh
