@@ -3,6 +3,7 @@
 .venv/bin/python -m pytest tests/cli/test_commands.py
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,25 @@ def test_a_checkpoint_on_its_way_to_the_chips(mixtral: Run, tmp_path: Path) -> N
     assert mixtral("warm-up", "--checkpoint", "out", "--cache-only").code == 0
     (tmp_path / "out" / "globals.safetensors").write_bytes(b"")
     assert "globals.safetensors is wrong" in mixtral("repack", "--verify", "out").err
+
+
+def test_a_plan_of_one_of_two_stages(mixtral: Run, tmp_path: Path) -> None:
+    """Mixtral 8x22B, which one T3000 does not hold."""
+    moe = {"num_experts": 8, "num_experts_per_tok": 2}
+    sizes = {"dim": 6144, "n_layers": 56, "head_dim": 128, "hidden_dim": 16384, "n_heads": 48, "n_kv_heads": 8}
+    params = {**sizes, "moe": moe, "norm_eps": 1e-5, "vocab_size": 32768, "max_seq_len": 65536}
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    asked = ("plan", tmp_path, "--users", 8, "--context", 8192)
+    whole, stage = mixtral(*asked), mixtral(*asked, "--stages", 2)
+    assert whole.code == 1
+    assert "GB too many for each of 8 chips; " in whole.sentence
+    assert "mixtral plan --stages" in whole.sentence
+    assert (stage.code, stage.err) == (0, "")
+    assert stage.out.startswith("one of 2 stages, with 28 of 56 layers, for 2 groups of 8 users")
+    assert "KV cache of 131,072 tokens" in stage.out
+    (modelled,) = [line for line in stage.out.splitlines() if line.startswith("modelled, not measured: ")]
+    assert "tokens/s/user" in modelled
+    assert "a hand-over 1.44 ms" in modelled
 
 
 def test_without_a_checkpoint_it_is_the_tiny_instruct_one(mixtral: Run) -> None:

@@ -177,7 +177,8 @@ class MemoryPlan:
         if self.room_for_kv < self.kv(1):
             raise ConfigError(
                 f"the weights and prefill's activations leave no room for a KV cache: they are "
-                f"{_of_chip(self.kv(1) - self.room_for_kv, 10**7)} too many for {_chips(self.n_devices)}"
+                f"{_of_chip(self.kv(1) - self.room_for_kv, 10**7)} too many for {_chips(self.n_devices)}; "
+                "use more chips, or several machines: `mixtral plan --stages` says how many"
             )
         short = self.kv(n_blocks) - self.room_for_kv
         if short > 0:
