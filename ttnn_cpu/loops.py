@@ -54,8 +54,10 @@ def in_threads(run: Callable[[int, int], None], n: int, steps: int) -> None:
         run(0, n)
         return
     share = -(-n // threads)
-    firsts = range(0, n, share)
-    list(_pool(threads).map(run, firsts, [min(n, first + share) for first in firsts]))
+    others = [_pool(threads).submit(run, first, min(n, first + share)) for first in range(share, n, share)]
+    run(0, share)
+    for other in others:
+        other.result()
 
 
 @cache
