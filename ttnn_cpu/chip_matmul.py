@@ -32,7 +32,7 @@ from ttnn_cpu.checks import not_implemented
 from ttnn_cpu.chip_matmul_loops import COLUMNS, add_to_destination, into_strips, multiply, multiply_each
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.enums import TILE_SIZE, MathFidelity
-from ttnn_cpu.loops import over_rows
+from ttnn_cpu.loops import over_rows, over_values
 
 _PHASES = {MathFidelity.LoFi: 1, MathFidelity.HiFi2: 2, MathFidelity.HiFi3: 3, MathFidelity.HiFi4: 4}
 _TO_TF32 = -1 << 13
@@ -93,7 +93,7 @@ def product_of_each(a: torch.Tensor, b: torch.Tensor, phases: int = 4, in_fp32: 
     """a * b of single values, broadcast, by the same steps; here `a` gives 5 bits at a time and `b` 7 and 4."""
     a, b = (operand.contiguous() for operand in torch.broadcast_tensors(a, b))
     out = torch.empty_like(a)
-    over_rows(multiply_each, (a.view(-1), b.view(-1)), out.view(-1), phases, in_fp32, each=phases)
+    over_values(multiply_each, (a, b), out, phases, in_fp32, each=phases)
     return out
 
 
@@ -107,5 +107,5 @@ def added_to(held: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tens
     """held + (a + b) of one shape, where `held` is in a bfloat16 destination."""
     held, a, b = (operand.contiguous() for operand in (held, a, b))
     out = torch.empty_like(held)
-    over_rows(add_to_destination, (held.view(-1), a.view(-1), b.view(-1)), out.view(-1))
+    over_values(add_to_destination, (held, a, b), out)
     return out

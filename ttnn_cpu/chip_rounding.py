@@ -28,7 +28,7 @@ from __future__ import annotations
 import torch
 
 from ttnn_cpu.enums import DataType
-from ttnn_cpu.loops import over_rows
+from ttnn_cpu.loops import over_values
 from ttnn_cpu.rounding import BITS, in_groups
 from ttnn_cpu.rounding_loops import add_on_matrix_unit, round_on_chip, to_bfloat16_on_chip
 
@@ -59,10 +59,10 @@ def _packed(values: torch.Tensor, dtype: DataType, to_even_first: bool) -> torch
     if dtype is DataType.FLOAT32:
         return values
     if dtype is DataType.BFLOAT16:
-        words = values.reshape(-1).contiguous()
-        out = torch.empty_like(words)
-        over_rows(to_bfloat16_on_chip, (words,), out, to_even_first)
-        return out.reshape(values.shape)
+        values = values.contiguous()
+        out = torch.empty_like(values)
+        over_values(to_bfloat16_on_chip, (values,), out, to_even_first)
+        return out
     return in_groups(values, round_on_chip, to_even_first, *_8_THEN_7_BITS, BITS[dtype])
 
 
@@ -70,7 +70,7 @@ def sum_of_two(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """a + b as the matrix unit adds bfloat16 and block floats; float32, and exactly what it then packs."""
     a, b = (operand.contiguous() for operand in torch.broadcast_tensors(a, b))
     out = torch.empty_like(a)
-    over_rows(add_on_matrix_unit, (a.view(-1), b.view(-1)), out.view(-1))
+    over_values(add_on_matrix_unit, (a, b), out)
     return out
 
 

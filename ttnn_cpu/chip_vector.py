@@ -29,7 +29,7 @@ from ttnn_cpu.chip_vector_loops import (
     silu_of_float32,
 )
 from ttnn_cpu.enums import UnaryOpType
-from ttnn_cpu.loops import Loop, over_rows
+from ttnn_cpu.loops import Loop, over_values
 
 
 def exp(values: torch.Tensor) -> torch.Tensor:
@@ -68,7 +68,7 @@ def _silu(values: torch.Tensor, in_fp32: bool) -> torch.Tensor:
 def _each(loop: Loop, values: torch.Tensor, *settings: object) -> torch.Tensor:
     values = values.contiguous()
     out = torch.empty_like(values)
-    over_rows(loop, (values.view(-1),), out.view(-1), *settings)
+    over_values(loop, (values,), out, *settings)
     return out
 
 

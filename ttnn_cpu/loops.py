@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import numba
+import numpy as np
 import torch
 from llvmlite import ir
 from numba import types
@@ -43,8 +44,21 @@ def compiled(
 def over_rows(loop: Loop, sources: Sequence[torch.Tensor], out: torch.Tensor, *settings: object, each: int = 1) -> None:
     """`loop(*sources, out, *settings)` over the first dim of all, contiguous and float32, whose words it gets as int32;
     in as many threads as torch uses. A value takes `each` steps."""
-    words = [tensor.view(torch.int32).numpy() for tensor in (*sources, out)]
-    in_threads(lambda *of: loop(*[one[slice(*of)] for one in words], *settings), len(out), out.numel() * each)
+    _over_words(loop, [tensor.numpy() for tensor in (*sources, out)], settings, each)
+
+
+def over_values(
+    loop: Loop, sources: Sequence[torch.Tensor], out: torch.Tensor, *settings: object, each: int = 1, group: int = 0
+) -> None:
+    """The same over the values of all, one by one, or group by group."""
+    shape = (-1, group) if group else (-1,)
+    _over_words(loop, [tensor.numpy().reshape(shape) for tensor in (*sources, out)], settings, each)
+
+
+def _over_words(loop: Loop, arrays: Sequence[np.ndarray], settings: Sequence[object], each: int) -> None:
+    words = [array.view(np.int32) for array in arrays]
+    size, steps = len(words[-1]), words[-1].size * each
+    in_threads(lambda first, end: loop(*[one[first:end] for one in words], *settings), size, steps)
 
 
 def in_threads(run: Callable[[int, int], None], n: int, steps: int) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import torch
 
 from ttnn_cpu.enums import DataType
-from ttnn_cpu.loops import Loop, over_rows
+from ttnn_cpu.loops import Loop, over_values
 from ttnn_cpu.rounding_loops import round_on_host
 
 GROUP = 16
@@ -64,7 +64,7 @@ def in_groups(values: torch.Tensor, loop: Loop, *settings: object, pad_value: fl
     if extra:
         grown = torch.nn.functional.pad(values, (0, extra), value=pad_value)
         return in_groups(grown, loop, *settings)[..., :width].contiguous()
-    groups = values.reshape(-1, GROUP).contiguous()
-    out = torch.empty_like(groups)
-    over_rows(loop, (groups,), out, *settings)
-    return out.reshape(values.shape)
+    values = values.contiguous()
+    out = torch.empty_like(values)
+    over_values(loop, (values,), out, *settings, group=GROUP)
+    return out
