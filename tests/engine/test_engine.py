@@ -178,7 +178,7 @@ def test_an_exception_in_the_model_reaches_every_reader() -> None:
         with pytest.raises(EngineError, match=sentence):
             list(stream)
         assert stream.finish is not None
-        assert stream.finish.reason == "error"
+        assert stream.finish.reason == "lost"
     with pytest.raises(EngineError, match=sentence):
         engine.submit(Request([1], 5))
     assert engine.failure is not None

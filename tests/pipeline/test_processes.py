@@ -3,8 +3,9 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 from models.mixtral8x7b.checkpoint.repacked import RepackedCheckpoint
 from models.mixtral8x7b.checkpoint.tiny import tiny_checkpoint
 from models.mixtral8x7b.engine.engine import Engine
+from models.mixtral8x7b.engine.model import Sizes
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stream import EngineError
 from models.mixtral8x7b.pipeline.engine import Pipelined
 from models.mixtral8x7b.pipeline.opened import StageOptions, open_stage
-from models.mixtral8x7b.pipeline.stage_process import StageError, StageProcess
+from models.mixtral8x7b.pipeline.stage_error import StageError
+from models.mixtral8x7b.pipeline.stage_process import StageProcess
 
 CHIPS, CONTEXT, N_BLOCKS = 2, 256, 16
 
@@ -80,17 +83,42 @@ def test_two_processes_answer_as_one_and_start_again_when_killed(
     for stream in streams:
         with pytest.raises(EngineError, match=r"stage 2 of 2 \(layer 2\) has ended \(signal 9\).*: ask again"):
             ids(stream)
+    assert pipelined.failure is None
 
     assert [ids(stream) for stream in [pipelined.submit(request) for request in requests()]] == expected
+    stats = pipelined.stats()
+    assert stats.finished == {"length": 10, "lost": 5}, "of the engines that are gone too"
+    assert stats.prompt_tokens == 3 * sum(len(request.ids) for request in requests())
+    assert stats.n_free_blocks + stats.n_cached_blocks == 2 * N_BLOCKS
 
 
 def test_a_stage_says_what_went_wrong(stages: list[StageProcess]) -> None:
-    with pytest.raises(StageError, match=r"stage 2 of 2 \(layer 2\) failed, .*\(IndexError"):
+    with pytest.raises(StageError, match=r"stage 2 of 2 \(layer 2\) failed and was ended \(IndexError: .*: ask again$"):
         stages[1].call("set_rows", 7, [None] * 32)
-    stages[1].call("set_rows", 1, [None] * 32)  # and goes on
+    assert not stages[1].is_alive, "nobody knows what state it was in"
+    stages[1].start()
+    stages[1].call("set_rows", 1, [None] * 32)
     for stage in stages:
         stage.close()
         assert not stage.is_alive
+
+
+def test_a_stage_that_hangs_is_ended() -> None:
+    stage = StageProcess("stage 1 of 1", counting, answers_within_s=2)
+    assert [stage.call("__next__"), stage.call("__next__")] == [0, 1]
+    assert stage.pid is not None
+    os.kill(stage.pid, signal.SIGSTOP)
+    with pytest.raises(StageError, match=r"^stage 1 of 1 has not answered within 2 s and was ended, .*: ask again$"):
+        stage.call("__next__")
+    assert not stage.is_alive
+    stage.start()
+    assert stage.call("__next__") == 0
+    stage.close()
+
+
+@contextmanager
+def counting() -> Iterator[Iterator[int]]:
+    yield count()
 
 
 def test_a_stage_that_cannot_be_opened_says_why_and_all_are_closed(stages: list[StageProcess], tmp_path: Path) -> None:
@@ -112,3 +140,32 @@ def test_a_fault_of_opening_is_one_sentence_too() -> None:
     with pytest.raises(StageError, match=r"^stage 1 of 1 has ended"):
         stage.call("sizes")
     stage.close()
+
+
+class OpensOnce:
+    """A stage that cannot be started again."""
+
+    is_alive = True
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        if not self.is_alive:
+            raise StageError("stage 1 of 1 cannot be opened: there is no board; put it back")
+        return Sizes(N_BLOCKS, CONTEXT, 1000, 256)
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_stage_that_cannot_be_started_again_is_the_end() -> None:
+    stage = OpensOnce()
+    with Pipelined([stage], 1) as pipelined:
+        stage.is_alive = False
+        assert pipelined.failure is None
+        with pytest.raises(EngineError, match=r"stage 1 of 1 cannot be opened: there is no board; put it back$"):
+            ids(pipelined.submit(requests(1)[0]))
+        assert (
+            pipelined.failure == "the engine has stopped: stage 1 of 1 cannot be opened: there is no board; put it back"
+        )
+        with pytest.raises(EngineError, match="no board"):
+            pipelined.submit(requests(1)[0])

@@ -12,11 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def serving_process(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen, str]]:
+def serving_process(
+    folder: Path, *options: str, python: Path | str = sys.executable
+) -> Iterator[tuple[subprocess.Popen, str]]:
     """(the process, its address). Its log is written into the folder."""
     log = folder / "log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MIXTRAL_")}
-    command = [sys.executable, "-m", "models.mixtral8x7b.cli", "serve", "--port", "0", "--target", "cpu", *options]
+    command = [str(python), "-m", "models.mixtral8x7b.cli", "serve", "--port", "0", "--target", "cpu", *options]
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=file, stdout=file)
     try:

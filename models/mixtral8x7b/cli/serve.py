@@ -2,9 +2,10 @@
 
 import os
 import sys
+from contextlib import AbstractContextManager
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -12,6 +13,9 @@ from models.mixtral8x7b.cli.app import UsageMistake
 from models.mixtral8x7b.cli.model_options import ModelOptions
 from models.mixtral8x7b.cli.options import CacheOnly, Checkpoint, Chips, Fabric, Precision, Target, settings_with
 from models.mixtral8x7b.target import T3000_CHIPS, chosen_target, use_target
+
+if TYPE_CHECKING:
+    from models.mixtral8x7b.cli.served import Served
 
 FAILED = 70  # exit code, sysexits' for a fault inside: a supervisor starts it again
 TINY_CONTEXT = 4096
@@ -34,7 +38,10 @@ def serve(
         Option(metavar="FILE.yaml", help="TorchServe's, for /predictions and the checkpoint.", show_default=False),
     ] = None,
     users: Annotated[
-        int, Option(min=1, max=32, metavar="N", help="Full contexts that the KV cache has room for.")
+        int,
+        Option(
+            min=1, max=32, metavar="N", help="Full contexts that the KV cache has room for, with stages each group's."
+        ),
     ] = 32,
     queue: Annotated[int, Option(min=1, metavar="N", help="Requests that may wait; more are refused (429).")] = 1024,
     pass_tokens: Annotated[
@@ -59,6 +66,17 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    stages: Annotated[
+        int, Option(min=1, metavar="N", help="Cut the layers into N stages, with N groups of 32 rows in turns.")
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        Option(
+            metavar="ADDRESS",
+            help="Stages on the machines of this Ray cluster; auto is the one that this machine belongs to.",
+            show_default=False,
+        ),
+    ] = None,
     checkpoint: Checkpoint = None,
     precision: Precision = "performance",
     target: Target = None,
@@ -76,6 +94,8 @@ def serve(
         raise UsageMistake(
             f"--host is {host}, where others can reach it, and there is no key; set --api-key-file, or --without-key"
         )
+    target = chosen_target(target)
+    _check_stages(stages, ray, experts, target)
     config = None
     if model_config is not None:
         from models.mixtral8x7b.server.model_config import read_model_config
@@ -89,7 +109,7 @@ def serve(
     if context is None and settings_with(checkpoint).checkpoint is None:
         context = TINY_CONTEXT
     options = ModelOptions(checkpoint, precision, target, chips, fabric, cache_only, context)
-    use_target(chosen_target(target), chips)
+    use_target(target, chips)
     from models.mixtral8x7b.cli.served import Prepared
     from models.mixtral8x7b.engine.engine import Options
     from models.mixtral8x7b.server.lifecycle import Server, bound_socket
@@ -101,7 +121,14 @@ def serve(
         address = f"http://{f'[{host}]' if ':' in host else host}:{taken.getsockname()[1]}"
         model = Prepared(options)
         print(f"mixtral: {model.title} ({model.note})", file=sys.stderr, flush=True)
-        with model.serving([model.max_context] * users, how, notes_experts=experts) as served:
+        serving: AbstractContextManager[Served]
+        if stages > 1:
+            from models.mixtral8x7b.cli.staged import serving_in_stages
+
+            serving = serving_in_stages(model, stages, users, how, ray)
+        else:
+            serving = model.serving([model.max_context] * users, how, notes_experts=experts)
+        with serving as served:
             service = Service(
                 served.engine, served.tokenizer, served.max_context, model_name, key, allowed_origins=tuple(cors or ())
             )
@@ -127,6 +154,18 @@ def read_key(given: str | None, file: Path | None) -> str | None:
     if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
         raise UsageMistake(f"the key of {where} is empty or no key; expected printable ASCII without spaces")
     return key
+
+
+def _check_stages(stages: int, ray: str | None, experts: bool, target: str) -> None:
+    if stages == 1 and ray is not None:
+        raise UsageMistake("--ray is given and --stages is 1; expected at least 2 stages: one for each machine")
+    if stages > 1 and experts:
+        raise UsageMistake("--experts and --stages are both given; stages note no experts: leave one of them out")
+    if stages > 1 and ray is None and target == "device":
+        raise UsageMistake(
+            f"--stages is {stages} on this machine's chips, which only one process can open; expected --ray and as "
+            "many machines: docs/pipeline.md"
+        )
 
 
 def _is_private(host: str) -> bool:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from models.mixtral8x7b.checkpoint.repacked import INSTRUCT
 from models.mixtral8x7b.checkpoint.tiny import TINY_NOTE
@@ -10,8 +11,10 @@ from models.mixtral8x7b.cli.model_options import ModelOptions
 from models.mixtral8x7b.cli.options import settings_with
 from models.mixtral8x7b.config import ConfigError
 from models.mixtral8x7b.engine.engine import Engine, Options
+from models.mixtral8x7b.engine.interface import EngineInterface
 from models.mixtral8x7b.machine import chosen_machine
 from models.mixtral8x7b.paging import blocks_for
+from models.mixtral8x7b.pipeline.opened import StageOptions
 from models.mixtral8x7b.target import NUMBERS_OF, builds_programs, can_trace, chosen_target
 from models.mixtral8x7b.tokenizer import Tokenizer
 from models.mixtral8x7b.tt.engine_model import EngineModel
@@ -28,7 +31,7 @@ LOOKED_UP = ("embedding", "rotary tables")
 class Served:
     """A model that answers, till the block of `Prepared.serving` ends."""
 
-    engine: Engine
+    engine: EngineInterface
     tokenizer: Tokenizer
     max_context: int
     weight_bytes: int | None  # that a chip reads for a decode step; None where no chip does: it has no speed to tell
@@ -96,6 +99,39 @@ class Prepared:
             with Engine(to_engine, how or Options()) as engine:
                 weight_bytes = _read_in_a_step(planned) if self._target == "device" else None
                 yield Served(engine, self.tokenizer, self.max_context, weight_bytes)
+
+    def in_stages(self, n_stages: int, users: int) -> list[StageOptions]:
+        """The layers cut into so many stages, for as many groups with room for so many full contexts each, as far as
+        the chips' memory goes. Raises ConfigError."""
+        config, options, n_tokens = self._checkpoint.config, self._options, self.tokenizer.vocab_size
+        if not 1 <= n_stages <= config.n_layers:
+            raise ConfigError(f"--stages is {n_stages}; expected 1 to {config.n_layers}, the number of layers")
+        ends = [config.n_layers * number // n_stages for number in range(n_stages + 1)]
+        largest = replace(config, n_layers=-(-config.n_layers // n_stages))
+        needed = blocks_for(self.max_context)
+        n_blocks = users * needed
+        planned = plan(
+            largest, self._precision, options.chips, n_stages * n_blocks, self.max_context, n_tokens=n_tokens
+        )
+        planned.check(n_stages * needed)
+        return [
+            StageOptions(
+                self._checkpoint.directory,
+                self._cache,
+                self._target,
+                first,
+                end,
+                n_stages,
+                max(needed, min(n_blocks, planned.max_blocks // n_stages)),
+                self.max_context,
+                options.precision,
+                options.chips,
+                options.fabric,
+                n_tokens,
+                options.cache_only,
+            )
+            for first, end in pairwise(ends)
+        ]
 
 
 def _read_in_a_step(planned: MemoryPlan) -> int:

@@ -20,8 +20,8 @@ from models.mixtral8x7b.engine.loop import Loop
 from models.mixtral8x7b.engine.model import ExpertSizes, Model
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stats import Stats
-from models.mixtral8x7b.engine.stream import CANCELLED, ERROR, EngineError, Stream
-from models.mixtral8x7b.engine.watchdog import Watchdog
+from models.mixtral8x7b.engine.stream import CANCELLED, LOST, EngineError, Stream
+from models.mixtral8x7b.engine.watchdog import Watchdog, unwatched
 from models.mixtral8x7b.mistake import Mistake
 from models.mixtral8x7b.packing import pass_sizes
 
@@ -50,13 +50,17 @@ class Options:
 
 
 class Engine:
-    """Serves until it is closed, or the model fails or hangs; then `failure` says why and every request is refused."""
+    """Serves until it is closed, or the model fails or hangs; then `failure` says why and every request is refused.
 
-    def __init__(self, model: Model, options: Options = Options()) -> None:
+    watches: a call of the model that takes too long is taken for one that hangs; without it the model must know itself.
+    """
+
+    def __init__(self, model: Model, options: Options = Options(), watches: bool = True) -> None:
         self._model, self._options = model, options
         self._watchdog = Watchdog(self._fail)
         pass_tokens = min(options.pass_tokens, model.largest_pass)
-        self._loop = Loop(model, pass_tokens, options.prefix_cache, watch=self._watchdog.watch)
+        watch = self._watchdog.watch if watches else unwatched
+        self._loop = Loop(model, pass_tokens, options.prefix_cache, watch=watch)
         self._condition = Condition()  # guards what follows
         self._arrived: list[Job] = []
         self._cancelled: list[Job] = []
@@ -133,7 +137,7 @@ class Engine:
         with self._condition:
             for job in self._arrived:
                 self._loop.add(job)
-        self._loop.drop(CANCELLED if self._failure is None else ERROR, self._failure)
+        self._loop.drop(CANCELLED if self._failure is None else LOST, self._failure)
 
     def _take_in(self, waits: bool) -> bool:
         """What came since; waits until something does. False: no more work is to be done."""
@@ -162,5 +166,5 @@ class Engine:
         with self._condition:
             self._refuses = self._failure = self._failure or f"the engine has stopped: {message}"
             for job in self._arrived:
-                job.stream.put(self._loop.finish_of(job, ERROR, self._failure))
+                job.stream.put(self._loop.finish_of(job, LOST, self._failure))
         self._loop.announce(self._failure)

@@ -10,7 +10,7 @@ slower, handing them to the readers and keeping the caches' books, is done while
 import heapq
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,8 @@ from models.mixtral8x7b.engine.places import Places
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.scheduler import Move, Prefilling, by_turn, next_move
 from models.mixtral8x7b.engine.stats import Stats
-from models.mixtral8x7b.engine.stream import CANCELLED, DEADLINE, ERROR, LENGTH, STOP, Finish, Stream, Token
+from models.mixtral8x7b.engine.stream import CANCELLED, DEADLINE, ERROR, LENGTH, LOST, STOP, Finish, Stream, Token
+from models.mixtral8x7b.engine.watchdog import unwatched
 from models.mixtral8x7b.mistake import Mistake
 from models.mixtral8x7b.packing import Pass, next_pass
 from models.mixtral8x7b.paging import KV_BLOCK, blocks_for
@@ -37,7 +38,7 @@ class Loop:
         pass_tokens: int,
         prefix_cache: bool,
         clock: Callable[[], float] = time.monotonic,
-        watch: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext(),
+        watch: Callable[[str], AbstractContextManager[None]] = unwatched,
     ) -> None:
         self._model, self._pass_tokens, self._clock, self._watch = model, pass_tokens, clock, watch
         self._stats = Stats()
@@ -251,7 +252,7 @@ class Loop:
         self.deliver()
         for job in [*self._places.waiting, *self._places.rows]:
             if job:
-                job.stream.put(self.finish_of(job, ERROR, message))
+                job.stream.put(self.finish_of(job, LOST, message))
 
     def drop(self, reason: str, message: str | None = None) -> None:
         """Ends all requests, and forgets what is cached."""

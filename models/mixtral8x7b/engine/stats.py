@@ -1,6 +1,7 @@
 """What an engine has done so far, in numbers that only grow, and what it holds now."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 
 
 @dataclass
@@ -34,3 +35,21 @@ class Stats:
         """A pass or a step of so many tokens, padding left out."""
         most = 1 << (n_tokens - 1).bit_length()
         self.turns[most] = self.turns.get(most, 0) + 1
+
+    def counts(self) -> "Stats":
+        """What has been done, without what is held: of an engine that ends."""
+        held = {one.name: 0 for one in fields(self) if one.name.startswith("n_")}
+        return replace(self, **held)  # type: ignore[arg-type]
+
+
+def total(of: Iterable[Stats]) -> Stats:
+    """Of several engines together."""
+    summed = Stats()
+    for stats in of:
+        for name, value in vars(stats).items():
+            so_far = getattr(summed, name)
+            if isinstance(value, dict):
+                so_far.update({key: so_far.get(key, 0) + n for key, n in value.items()})
+            else:
+                setattr(summed, name, so_far + value)
+    return summed

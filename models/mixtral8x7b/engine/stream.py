@@ -8,7 +8,8 @@ from typing import NamedTuple
 from models.mixtral8x7b.engine.model import Choices, Drawn
 from models.mixtral8x7b.mistake import Mistake
 
-STOP, LENGTH, CANCELLED, DEADLINE, ERROR = "stop", "length", "cancelled", "deadline", "error"
+STOP, LENGTH, CANCELLED, DEADLINE = "stop", "length", "cancelled", "deadline"
+ERROR, LOST = "error", "lost"  # it alone could not go on; the engine failed
 
 
 def _nothing() -> None: ...
@@ -31,7 +32,7 @@ class Finish(NamedTuple):
     """Why an answer ended, and what it took. Times are in seconds since the request was submitted."""
 
     reason: str
-    message: str | None = None  # of an error
+    message: str | None = None  # of ERROR and LOST
     n_prompt: int = 0
     n_cached: int = 0  # of the prompt, found in the prefix cache
     n_new: int = 0
@@ -43,8 +44,9 @@ class Finish(NamedTuple):
 class Stream:
     """Iterate over it, once: it gives each Token when it is there and ends with the answer, after which `finish` tells.
 
-    Raises EngineError where the engine failed. Any thread may read and any may cancel; a reader that is slow delays
-    nobody, one that goes away should cancel. `on_put` is called in the engine's thread when something has come.
+    Raises EngineError where the engine failed, or could not go on with it. Any thread may read and any may cancel; a
+    reader that is slow delays nobody, one that goes away should cancel. `on_put` is called in the engine's thread when
+    something has come.
     """
 
     def __init__(self, on_cancel: Callable[[], None] = _nothing, on_put: Callable[[], None] = _nothing) -> None:
@@ -56,7 +58,7 @@ class Stream:
         while (token := self._read(self._queue.get)) is not None:
             yield token
         assert self.finish is not None
-        if self.finish.reason == ERROR:
+        if self.finish.reason in (ERROR, LOST):
             raise EngineError(self.finish.message)
 
     def arrived(self) -> list[Token]:

@@ -4,7 +4,7 @@ While one group's rows are in one stage, those of another are in the next: with 
 own group, no stage waits for long. A stage does one thing at a time, in the order in which it is asked.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from models.mixtral8x7b.engine.model import ROWS, Choices, ExpertSizes, Row, Sizes, TakeLogits
@@ -19,17 +19,24 @@ class StageHandle(Protocol):
 
 
 class Group:
-    """An engine's Model. Notes no experts."""
+    """An engine's Model. Notes no experts. `ready` is called in the engine's thread before the stages are asked for the
+    first time: it may wait until they are there, and raises what the engine is to fail with."""
 
     experts: ExpertSizes | None = None
 
-    def __init__(self, number: int, stages: Sequence[StageHandle], sizes: Sizes) -> None:
+    def __init__(
+        self, number: int, stages: Sequence[StageHandle], sizes: Sizes, ready: Callable[[], None] = lambda: None
+    ) -> None:
         self.n_blocks, self.max_context, self.vocab_size, self.largest_pass = sizes
-        self._number, self._stages = number, stages
+        self._number, self._stages, self._ready = number, stages, ready
+        self._is_first = True
         self._feeds = [0] * ROWS  # the ids that the next step feeds
         self._logits: Any = None
 
     def set_rows(self, rows: Sequence[Row | None]) -> None:
+        if self._is_first:
+            self._ready()
+            self._is_first = False
         self._feeds = [row.token if row else 0 for row in rows]
         sent = [row and row._replace(blocks=list(row.blocks)) for row in rows]
         for stage in self._stages:

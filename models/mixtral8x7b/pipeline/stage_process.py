@@ -8,24 +8,28 @@ from multiprocessing.connection import Connection
 from threading import Lock
 from typing import Any
 
-from models.mixtral8x7b.mistake import Mistake
+from models.mixtral8x7b.pipeline.stage_error import (
+    ANSWERS_WITHIN_S,
+    StageError,
+    cannot_be_opened,
+    failed,
+    hangs,
+    has_ended,
+)
 
 Make = Callable[[], AbstractContextManager[Any]]  # picklable: it is called in the other process
-
-
-class StageError(Mistake):
-    """A stage has ended, or what it was asked to do failed."""
 
 
 class StageProcess:
     """`make` opens what the methods are called of; `name` is for people, such as "stage 2 of 2 (layers 16 to 31)".
 
-    The constructor returns at once, the first call waits until the stage is there.
+    The constructor returns at once, the first call waits until the stage is there, as long as that takes. A later one
+    that has no answer within answers_within_s, and one that fails, ends the process: nobody knows what state it is in.
     """
 
-    def __init__(self, name: str, make: Make) -> None:
+    def __init__(self, name: str, make: Make, answers_within_s: float = ANSWERS_WITHIN_S) -> None:
         self.name = name
-        self._make = make
+        self._make, self._answers_within_s = make, answers_within_s
         self._lock = Lock()
         self.start()
 
@@ -35,6 +39,7 @@ class StageProcess:
         self._connection, theirs = spawn.Pipe()
         self._process = spawn.Process(target=serve, args=(theirs, self._make), name=self.name, daemon=True)
         self._process.start()
+        self._is_open = False
         theirs.close()
 
     @property
@@ -49,22 +54,27 @@ class StageProcess:
         with self._lock:
             try:
                 self._connection.send((method, arguments))
+                if not self._connection.poll(self._answers_within_s if self._is_open else None):
+                    self._end()
+                    raise hangs(self.name, self._answers_within_s)
                 worked, result = self._connection.recv()
             except (EOFError, OSError) as error:
                 self._process.join(timeout=5)
-                raise StageError(
-                    f"{self.name} has ended ({self._how()}), the answers under way are lost: ask again"
-                ) from error
-        if not worked:
-            raise StageError(f"{self.name} {result}")
-        return result
+                raise has_ended(self.name, self._how()) from error
+            if not worked:
+                self._end()
+                raise StageError(f"{self.name} {result}")
+            self._is_open = True
+            return result
 
     def close(self) -> None:
         self._connection.close()
         self._process.join(timeout=5)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self._end()
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.join()
 
     def _how(self) -> str:
         code = self._process.exitcode
@@ -72,25 +82,20 @@ class StageProcess:
 
 
 def serve(connection: Connection, make: Make) -> None:
-    """In the other process: until the first one has gone."""
+    """In the other process: until the first one has gone, or something fails."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's, which then closes the connection
     with suppress(EOFError, BrokenPipeError, ConnectionResetError), ExitStack() as opened:
         try:
             stage = opened.enter_context(make())
         except Exception as error:
             connection.recv()
-            connection.send((False, f"cannot be opened{_told(error)}"))
+            connection.send((False, cannot_be_opened(error)))
             return
         while True:
             method, arguments = connection.recv()
             try:
-                answer = (True, getattr(stage, method)(*arguments))
+                result = getattr(stage, method)(*arguments)
             except Exception as error:
-                answer = (False, f"failed{_told(error)}")
-            connection.send(answer)
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, Mistake):
-        return f": {error}"
-    return f", start the program again ({type(error).__name__}: {error})"
+                connection.send((False, failed(error)))
+                return
+            connection.send((True, result))

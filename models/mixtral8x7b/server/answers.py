@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from models.mixtral8x7b.engine.request import Request
-from models.mixtral8x7b.engine.stream import CANCELLED, DEADLINE, LENGTH, STOP, EngineError, Finish
+from models.mixtral8x7b.engine.stream import CANCELLED, DEADLINE, ERROR, LENGTH, LOST, STOP, EngineError, Finish
 from models.mixtral8x7b.mistake import Mistake
 from models.mixtral8x7b.server.errors import ApiError, unavailable
 from models.mixtral8x7b.server.scores import Echo, Told
@@ -165,7 +165,8 @@ class _Running:
         if not self._is_over:
             self._is_over = True
             self._stream.cancel()
-            self._service.metrics.count_loss("error" if self._service.engine.failure else "abort")
+            finish = self._stream.finish
+            self._service.metrics.count_loss("error" if finish and finish.reason in (ERROR, LOST) else "abort")
 
     async def _more(self) -> str:
         """The text of the tokens that come next."""
@@ -208,8 +209,7 @@ class _Running:
             return ApiError(message, status=408, code="timeout")
         if finish.reason == CANCELLED:
             return unavailable(DRAINING)
-        of_the_engine = self._service.engine.failure is not None  # otherwise this request could not go on
-        return (EngineError if of_the_engine else AnswerError)(finish.message)
+        return (EngineError if finish.reason == LOST else AnswerError)(finish.message)
 
     def _ending(self, finish: Finish) -> Ending:
         if self._answer.stopped is not None:

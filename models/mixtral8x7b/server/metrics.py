@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from models.mixtral8x7b.engine.engine import Engine
+from models.mixtral8x7b.engine.interface import EngineInterface
 from models.mixtral8x7b.engine.stats import Stats
 from models.mixtral8x7b.engine.stream import Finish
 
@@ -21,7 +21,7 @@ _REASONS = ("stop", "length", "abort", "error")
 class Metrics:
     """One engine's, with a registry of its own. Used in the event loop's thread."""
 
-    def __init__(self, engine: Engine, model_name: str) -> None:
+    def __init__(self, engine: EngineInterface, model_name: str) -> None:
         self._registry, self._labels = CollectorRegistry(), {"model_name": model_name}
         self._registry.register(_OfTheEngine(engine, model_name))
         self._first = self._histogram("time_to_first_token_seconds", "From arrival to the first token.", _SHORT)
@@ -68,7 +68,7 @@ class Metrics:
 class _OfTheEngine(Collector):
     """What the engine counts, read when somebody looks."""
 
-    def __init__(self, engine: Engine, model_name: str) -> None:
+    def __init__(self, engine: EngineInterface, model_name: str) -> None:
         self._engine, self._model_name = engine, model_name
 
     def collect(self) -> Iterator[Metric]:

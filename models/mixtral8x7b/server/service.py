@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from models.mixtral8x7b.engine.engine import Engine
+from models.mixtral8x7b.engine.interface import EngineInterface
 from models.mixtral8x7b.server.errors import ApiError
 from models.mixtral8x7b.server.grammar import Grammars
 from models.mixtral8x7b.server.metrics import Metrics
@@ -25,7 +25,7 @@ class Service:
     n_open         requests that are being answered
     """
 
-    engine: Engine
+    engine: EngineInterface
     tokenizer: Tokenizer
     max_context: int
     model_name: str = "mixtral"
