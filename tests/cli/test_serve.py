@@ -111,3 +111,19 @@ def test_a_port_that_is_taken_is_told_before_the_model_is_loaded(
     assert f"127.0.0.1 port {port} cannot be had (Address already in use)" in done.sentence
     assert "--port (0 takes a free one)" in done.sentence
     assert stub.models == []
+
+
+def test_stages_that_cannot_be_are_told_before_the_model_is_loaded(mixtral: Run, stub: "Stub") -> None:
+    message = mixtral("serve", "--port", 0, "--ray", "auto").sentence
+    assert "--ray is given and --stages is 1; expected at least 2" in message
+    message = mixtral("serve", "--port", 0, "--stages", 2, "--experts").sentence
+    assert "--experts and --stages are both given; stages note no experts: leave one of them out" in message
+    message = mixtral("serve", "--port", 0, "--stages", 2, "--target", "device").sentence
+    assert "--stages is 2 on this machine's chips, which only one process can open; expected --ray" in message
+    assert stub.models == []
+
+
+def test_there_are_no_more_stages_than_layers(mixtral: Run) -> None:
+    done = mixtral("serve", "--port", 0, "--stages", 4, "--target", "cpu")
+    assert done.code == 1
+    assert done.err.endswith("mixtral: --stages is 4; expected 1 to 3, the number of layers\n")

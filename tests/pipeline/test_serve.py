@@ -15,7 +15,7 @@ LONG = SHORT | {"max_tokens": 220, "ignore_eos": True}
 
 
 def test_a_stage_is_killed_while_it_answers(tmp_path: Path) -> None:
-    options = ("--stages", "2", "--chips", "2", "--context", "256", "--users", "4")
+    options = ("--stages", "2", "--context", "256", "--users", "4")
     with serving_process(tmp_path, *options) as (process, address), httpx.Client(base_url=address, timeout=60) as http:
 
         def ask(body: dict) -> httpx.Response:

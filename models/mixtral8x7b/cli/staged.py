@@ -1,8 +1,10 @@
 """A model cut into stages, behind the engines that share them."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from re import fullmatch
 
 from models.mixtral8x7b.cli.app import UsageMistake
 from models.mixtral8x7b.cli.served import Prepared, Served
@@ -18,7 +20,7 @@ def serving_in_stages(model: Prepared, n_stages: int, users: int, how: Options, 
     as many groups of 32 rows as stages, with room for `users` full contexts each. Raises StageError."""
     of_stages = model.in_stages(n_stages, users)
     if ray is not None:
-        _join(ray)
+        _join(ray, n_stages)
     stages = [_stage(_name(number, options), options, ray) for number, options in enumerate(of_stages)]
     with Pipelined(stages, n_stages, how) as engine:
         yield Served(engine, model.tokenizer, model.max_context, weight_bytes=None)
@@ -33,7 +35,7 @@ def _stage(name: str, options: StageOptions, ray: str | None) -> OwnedStage:
     return RayStage(name, make)
 
 
-def _join(address: str) -> None:
+def _join(address: str, n_stages: int) -> None:
     try:
         import ray
     except ImportError as error:
@@ -41,12 +43,25 @@ def _join(address: str) -> None:
             "--ray needs Ray, which is not installed: install the extra `scale` (docs/scale.md)"
         ) from error
     try:
+        if fullmatch(r"[\w.-]+:\d+", address):  # Ray goes on trying for a quarter of an hour
+            host, port = address.split(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        why = str(error).splitlines()[0].rstrip(".")
+    except (OSError, ValueError, RuntimeError) as error:
+        why = (
+            error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0].rstrip(".")
+        )
         raise UsageMistake(
             f"no Ray cluster is found at --ray {address} ({why}); start one: docs/pipeline.md"
         ) from error
+    from models.mixtral8x7b.pipeline.ray_stage import RESOURCE
+
+    n_free = int(ray.available_resources().get(RESOURCE, 0))
+    if n_free < n_stages:
+        raise UsageMistake(
+            f"--stages is {n_stages} and the Ray cluster has {n_free} machines with the resource {RESOURCE} free; "
+            "expected one for each stage: start Ray on more, docs/pipeline.md"
+        )
 
 
 def _name(number: int, options: StageOptions) -> str:
