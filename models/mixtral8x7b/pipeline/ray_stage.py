@@ -9,7 +9,9 @@ from contextlib import ExitStack, suppress
 from threading import Event, Lock
 from typing import Any
 
+import numpy as np
 import ray
+import torch
 from ray.exceptions import GetTimeoutError, RayError
 
 from models.mixtral8x7b.pipeline.stage_error import (
@@ -31,6 +33,7 @@ class StageActor:
     """In a process of its own. All but `until_end` is done by one thread, in the order in which it is asked."""
 
     def __init__(self) -> None:
+        _send_tensors_as_arrays()
         self._opened, self._has_ended = ExitStack(), Event()
 
     def pid(self) -> int:
@@ -78,6 +81,7 @@ class RayStage:
 
     def start(self) -> None:
         """Once more, where it has ended. Nothing is left of what it knew."""
+        _send_tensors_as_arrays()
         self._actor = StageActor.remote()  # type: ignore[attr-defined]
         self._end = self._actor.until_end.remote()  # there, or an error, when the actor has ended
         self._pid = self._actor.pid.remote()
@@ -133,6 +137,22 @@ class RayStage:
     def _kill(self) -> None:
         ray.kill(self._actor)
         ray.wait([self._end], timeout=5)  # till it is known to be dead
+
+
+def _send_tensors_as_arrays() -> None:
+    """In this process, from now on: arrays go through Ray's shared memory as they are, tensors would be pickled."""
+    ray.util.register_serializer(torch.Tensor, serializer=_array_of, deserializer=_tensor_of)
+
+
+def _array_of(tensor: torch.Tensor) -> tuple[np.ndarray, torch.dtype, torch.Size]:
+    return tensor.contiguous().flatten().view(torch.uint8).numpy(), tensor.dtype, tensor.shape
+
+
+def _tensor_of(sent: tuple[np.ndarray, torch.dtype, torch.Size]) -> torch.Tensor:
+    array, dtype, shape = sent
+    tensor = torch.empty(shape, dtype=dtype)
+    tensor.view(-1).view(torch.uint8).numpy()[:] = array  # a copy: what Ray gives cannot be written
+    return tensor
 
 
 def _how(error: RayError) -> str:
