@@ -145,14 +145,16 @@ def test_a_fault_of_opening_is_one_sentence_too() -> None:
 class OpensOnce:
     """A stage that cannot be started again."""
 
-    is_alive = True
+    is_alive, is_fork_refused = True, False
 
     def call(self, method: str, *arguments: Any) -> Any:
         if not self.is_alive:
             raise StageError("stage 1 of 1 cannot be opened: there is no board; put it back")
         return Sizes(N_BLOCKS, CONTEXT, 1000, 256)
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        if self.is_fork_refused:
+            raise BlockingIOError("no process can be started")
 
     def close(self) -> None: ...
 
@@ -169,3 +171,9 @@ def test_a_stage_that_cannot_be_started_again_is_the_end() -> None:
         )
         with pytest.raises(EngineError, match="no board"):
             pipelined.submit(requests(1)[0])
+    stage.is_alive, stage.is_fork_refused = True, True
+    with Pipelined([stage], 1) as pipelined:
+        stage.is_alive = False
+        with pytest.raises(EngineError, match="no process can be started"):
+            ids(pipelined.submit(requests(1)[0]))
+        assert pipelined.failure == "the engine has stopped: start the program again (no process can be started)"

@@ -19,6 +19,7 @@ from models.mixtral8x7b.engine.model import ExpertSizes, Sizes
 from models.mixtral8x7b.engine.request import Request
 from models.mixtral8x7b.engine.stats import Stats, total
 from models.mixtral8x7b.engine.stream import EngineError, Stream
+from models.mixtral8x7b.mistake import Mistake
 from models.mixtral8x7b.pipeline.group import Group, StageHandle
 from models.mixtral8x7b.pipeline.stage_error import StageError
 
@@ -106,8 +107,9 @@ class Pipelined:
                     if not stage.is_alive:
                         stage.start()
                 self._sizes_of_all()
-            except StageError as error:
-                self._failure = f"the engine has stopped: {error}"
+            except Exception as error:  # whatever it is, nobody may be left to wait for ever
+                why = str(error) if isinstance(error, Mistake) else f"start the program again ({error})"
+                self._failure = f"the engine has stopped: {why}"
                 raise
             with self._lock:
                 self._past = total([self._past, *(engine.stats().counts() for engine in self._lost)])

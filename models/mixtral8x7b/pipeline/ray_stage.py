@@ -89,7 +89,10 @@ class RayStage:
 
     @property
     def is_alive(self) -> bool:
-        ended, _ = ray.wait([self._end], timeout=0)
+        try:
+            ended, _ = ray.wait([self._end], timeout=0)
+        except RayError:  # the cluster itself has gone
+            return False
         return not ended
 
     @property
@@ -110,7 +113,7 @@ class RayStage:
                 self._kill()
                 raise has_ended(self.name, _how(error)) from error
             if not worked:
-                self._kill()
+                self.close()
                 raise StageError(f"{self.name} {result}")
             return result
 

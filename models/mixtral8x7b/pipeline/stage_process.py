@@ -62,6 +62,7 @@ class StageProcess:
                 self._process.join(timeout=5)
                 raise has_ended(self.name, self._how()) from error
             if not worked:
+                self._process.join(timeout=5)  # it closes what it has opened
                 self._end()
                 raise StageError(f"{self.name} {result}")
             self._is_open = True
