@@ -66,7 +66,7 @@ def main() -> None:
         from models.mixtral8x7b.pipeline.ray_stage import RESOURCE, RayStage
 
         path = {"PYTHONPATH": os.getcwd()}
-        ray.init(resources={RESOURCE: 1}, include_dashboard=False, runtime_env={"env_vars": path})
+        ray.init("local", resources={RESOURCE: 1}, include_dashboard=False, runtime_env={"env_vars": path})
         rows("Ray actor", RayStage("stage 1 of 1", echo))
 
 

@@ -1,6 +1,6 @@
 """1 to 1000 T3000s, modelled: what they serve, how fast, how requests should be routed, and what a failure costs.
 
-    python -m benchmarks.scale --sizes 1,8,64        # the tables of docs/scale.md, minutes; 1000 takes ten more
+    python -m benchmarks.scale --sizes 1,8,64        # the tables of docs/scale.md, minutes; 1000 takes five more
 
 The engine's own loop runs for each T3000, its passes and steps take what the cost model says. Nothing here is measured
 but the time that the simulation took.
@@ -36,7 +36,7 @@ LOADS = (2.0, 3.0, 3.5, 4.0, 4.5)  # questions/s and T3000
 USUAL_LOAD = 3.5
 BACK_AFTER_S = 60.0  # a supervisor's start, and 50 GB of weights from a disk of 1 GB/s
 FAILED_SHARE = 0.01
-MANY, POLICIES_OF_MANY = 1000, ("least connections", "affinity, bounded")  # which takes minutes all the same
+MANY, POLICIES_OF_MANY = 1000, ("least connections", "affinity, bounded")  # which takes five minutes all the same
 
 
 class Windows(NamedTuple):
