@@ -1,4 +1,4 @@
-"""First light as its owner runs it, on simulated chips: every step, in the sizes that it has there."""
+"""First light as its owner runs it, on simulated chips: its steps in the sizes that they have there."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,19 +9,13 @@ from models.mixtral8x7b.first_light.verdicts import Verdict
 from models.mixtral8x7b.machine import DESIGNED
 
 NO_BOARDS = dict.fromkeys(("driver", "firmware", "huge pages"), "means nothing on target sim")
-NO_WEIGHTS = dict.fromkeys(
-    ("what the cost model expects", "Mixtral's answers", "Mixtral's speed"),
-    "there are no weights; set MIXTRAL_CKPT_DIR to a repacked checkpoint",
-)
 
 
 def check_first_light(
-    chips: int, left_out: dict[str, str], folder: Path, record_property: Callable[[str, object], None]
+    options: Options, left_out: dict[str, str], folder: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Every step is right, at first and as designed, but for those that are left out, with this reason."""
-    light = FirstLight(
-        Options("sim", chips), State(folder / "state.json", {}, DESIGNED), folder, print, lambda _: False
-    )
+    light = FirstLight(options, State(folder / "state.json", {}, DESIGNED), folder, print, lambda _: False)
     light.run()
     found = light.results
     for name, result in found.items():
