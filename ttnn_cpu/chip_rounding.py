@@ -19,8 +19,10 @@ rounds each to 11 bits there, ties away; so 175 steps and 29/64 of one become 17
 
 Where this comes from: bit for bit what the kernels of ttnn 0.81.1 wrote on ttsim 1.10.0, a functional simulator of the
 chip (tests/data): bfloat16, `product`, `sum_of_two`, `cast` from bfloat16 and float32, `packed` in
-paged_fused_update_cache. Inferred: `packed` for all other results in block floats; bfloat4_b and the special values,
-from Tenstorrent's public documentation of the packers (tt-isa-documentation, FormatConversion).
+paged_fused_update_cache, multiply and reduce_scatter, `packed_once` in matmuls, where `chip_values` takes it (by
+default they take `packed`, as their sums are not the destination's own). Inferred: `packed` for all other results in
+block floats, of which the model has none; bfloat4_b and the special values, from Tenstorrent's public documentation of
+the packers (tt-isa-documentation, FormatConversion).
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ from models.mixtral8x7b.settings import Settings
 
 # ttnn's own variables: it finds the chips through them
 _MOCKED, _SIMULATED = "TT_METAL_MOCK_CLUSTER_DESC_PATH", "TT_METAL_SIMULATOR"
-_SLOW_DISPATCH = "TT_METAL_SLOW_DISPATCH_MODE"
 TARGETS = ("cpu", "mock", "sim", "device")
 NUMBERS_OF = {
     "cpu": "computed by the CPU backend, which rounds once per operation: accuracy is an upper bound of a chip's",
@@ -100,8 +99,9 @@ def _use_virtual_chips(name: str, n_chips: int) -> None:
 
 
 def can_trace(name: str) -> bool:
-    """Whether the target records a decode step and replays it: not the mock, nor the simulator in slow dispatch."""
-    return name in ("cpu", "device") or (name == "sim" and _SLOW_DISPATCH not in os.environ)
+    """Whether the target records a decode step and replays it: not the mock, nor the simulator in slow dispatch, which
+    is how `use_target` takes it unless it is asked for fast."""
+    return name in ("cpu", "device") or (name == "sim" and Settings.from_environment().sim_dispatch == "fast")
 
 
 def builds_programs(name: str) -> bool:

@@ -25,10 +25,11 @@ def light(
     chips: int = 2,
     has_boards: bool = False,
     go_on: bool = False,
+    target: str = "cpu",
 ) -> tuple[FirstLight, list[str]]:
     """Not run yet, and the list of what it says. What an earlier one left in the folder counts."""
     said: list[str] = []
-    options = Options("cpu", chips, quick=True, has_boards=has_boards, steps=which, child=child)
+    options = Options(target, chips, quick=True, has_boards=has_boards, steps=which, child=child)
     state = State.read(folder / "state.json", {"of": "a test"}, DESIGNED)
 
     def asked(following: str) -> bool:

@@ -131,6 +131,13 @@ def test_quick_begins_no_step_when_its_time_is_over(tmp_path: Path) -> None:
     assert running.results["operations"].verdict is Verdict.RIGHT
 
 
+def test_a_simulators_time_is_not_the_chips(tmp_path: Path) -> None:
+    busy = stub("notes.fact('seconds with the chips open, ' + asked.step, 121)")
+    running, _ = light(tmp_path, busy, steps(*TWO), target="sim")
+    running.run()
+    assert [result.verdict for result in running.results.values()] == [Verdict.RIGHT] * 2
+
+
 def test_a_crash_without_chips_wants_no_reset(tmp_path: Path) -> None:
     reads_files = [replace(step, targets=("cpu",)) for step in steps("ttnn")]
     running, said = light(tmp_path, stub("sys.exit(1)"), reads_files, has_boards=True)

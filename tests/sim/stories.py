@@ -1,10 +1,11 @@
 """Stories on the simulated chips, and beside them on the CPU backend, which needs a process of its own.
 
-.venv/bin/python -m tests.sim.stories N_CHIPS CHECKPOINT PRESET decode|prefill NUMBER FILE
+.venv/bin/python -m tests.sim.stories N_CHIPS CHECKPOINT PRESET decode|prefill|pass NUMBER once|chips FILE
 """
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +24,24 @@ if TYPE_CHECKING:
     from models.mixtral8x7b.tt.model import Mixtral
     from tests.teacher_forcing import Agreement
 
-PROMPTS = (29, 47, 100, 128, 199, 300)  # tokens, up to where every router is decided; the last take several passes
+PROMPTS = {
+    "prefill": (
+        29,
+        47,
+        100,
+        128,
+        199,
+        300,
+    ),  # tokens, up to where every router is decided; the last take several passes
+    "pass": (47, 100),
+}
 PROMPT_CONTEXT = 320
 
 
 @dataclass(frozen=True)
 class Work:
     """What is run: `decode` feeds 32 stories, `number` positions each, token by token. `prefill` takes six prompts in
-    passes of `number` tokens and then decodes the token after each."""
+    passes of `number` tokens and then decodes the token after each; `pass` the same with two prompts."""
 
     kind: str
     number: int
@@ -39,11 +50,12 @@ class Work:
         """The stories, and the positions whose logits count."""
         if self.kind == "decode":
             return stories(Tokenizer(repacked), self.number)
-        rows = stories(Tokenizer(repacked), max(PROMPTS) + 1).rows
+        lengths = PROMPTS[self.kind]
+        rows = stories(Tokenizer(repacked), max(lengths) + 1).rows
         return Texts(
             "prompts",
-            [row[: length + 2] for row, length in zip(rows, PROMPTS, strict=False)],
-            [length - 1 for length in PROMPTS],
+            [row[: length + 2] for row, length in zip(rows, lengths, strict=False)],
+            [length - 1 for length in lengths],
         )
 
     def logits(self, mesh: "Mesh", repacked: Path, preset: str) -> torch.Tensor:
@@ -83,6 +95,25 @@ def _prefilled(model: "Mixtral", texts: Texts) -> torch.Tensor:
     return torch.stack((last, after), 1)[: len(prompts)].flatten(0, 1)
 
 
+def logits_on_cpu(n_chips: int, repacked: Path, preset: str, work: Work, arithmetic: str, folder: Path) -> torch.Tensor:
+    """By the CPU backend, which rounds `once` or computes as `chips` do. `folder` is scratch."""
+    file = folder / "logits"
+    run(
+        [
+            "-m",
+            "tests.sim.stories",
+            str(n_chips),
+            str(repacked),
+            preset,
+            work.kind,
+            str(work.number),
+            arithmetic,
+            str(file),
+        ]
+    )
+    return torch.load(file)
+
+
 def check_agreement(
     mesh: "Mesh",
     repacked: Path,
@@ -103,10 +134,7 @@ def check_agreement(
     routed_alike = texts.counted(router_margins(reference, texts.padded())) > ROUTER_MARGIN
     found = agreement(ours[routed_alike], theirs[routed_alike])
     record_property("of these, where no router is undecided", found)
-    file = folder / "logits"
-    what = [str(mesh.n_devices), str(repacked), preset, work.kind, str(work.number), str(file)]
-    run(["-m", "tests.sim.stories", *what])
-    on_cpu = torch.load(file)
+    on_cpu = logits_on_cpu(mesh.n_devices, repacked, preset, work, "once", folder)
     record_property("against the CPU backend", agreement(ours, on_cpu))
     assert agreement(ours[routed_alike], on_cpu[routed_alike]).pcc > 0.9995
     bounds = BOUNDS[preset]
@@ -121,8 +149,9 @@ if __name__ == "__main__":
     from models.mixtral8x7b.target import use_target
 
     use_target("cpu")
+    import ttnn_cpu
     from models.mixtral8x7b.tt.mesh import open_mesh
 
-    chips, checkpoint, preset_name, kind, number, logits_file = sys.argv[1:]
-    with open_mesh(int(chips)) as cpu_mesh:
+    chips, checkpoint, preset_name, kind, number, mode, logits_file = sys.argv[1:]
+    with open_mesh(int(chips)) as cpu_mesh, ttnn_cpu.chip_values() if mode == "chips" else nullcontext():
         torch.save(Work(kind, int(number)).logits(cpu_mesh, Path(checkpoint), preset_name), logits_file)

@@ -13,6 +13,12 @@ class Bound:
     pcc: float
     rms: float
 
+    def __str__(self) -> str:
+        if self == BITS:
+            return "all bits equal"
+        few = f"{self.equal:.0%} of the values equal, " if self.equal else ""
+        return f"{few}rms at most {self.rms:.2%}, PCC at least {self.pcc:g}"
+
     def holds(self, found: Difference) -> bool:
         return found.equal >= self.equal and found.pcc >= self.pcc and found.rms <= self.rms
 

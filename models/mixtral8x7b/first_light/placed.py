@@ -66,12 +66,12 @@ class Placed:
             rotation, self._mesh.put(torch.full((32,), position, dtype=torch.int32), ttnn.int32), self._page_table
         )
 
-    def whole_pass(self, length: int) -> PrefillPass:
-        """All 32 rows from position 0 on, `length` positions each."""
+    def whole_pass(self, length: int, rows: int = 32) -> PrefillPass:
+        """The first rows from position 0 on, `length` positions each."""
         blocks = self._blocks.tolist()
-        prompts = [Prompt(row, [0] * length, blocks[row]) for row in range(32)]
+        prompts = [Prompt(row, [0] * length, blocks[row]) for row in range(rows)]
         (one,) = pack(prompts)
-        assert one.size == 32 * length
+        assert one.size == rows * length
         return PrefillInputs(one, self._config, self._mesh, self._precision, self._rope, self._context).layout
 
 

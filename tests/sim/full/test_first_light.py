@@ -1,21 +1,29 @@
-"""First light on simulated chips, its steps in processes of their own."""
+"""First light on one simulated chip: all steps but those of boards, of several chips and of real weights."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from models.mixtral8x7b.first_light import runner
-from models.mixtral8x7b.first_light.asked import Asked
-from models.mixtral8x7b.first_light.steps import STEPS
-from models.mixtral8x7b.first_light.verdicts import Verdict
-from models.mixtral8x7b.machine import DESIGNED
+from models.mixtral8x7b.first_light.flow import Options
+from tests.sim.first_light import NO_BOARDS, check_first_light
+
+_LEFT_OUT = (
+    NO_BOARDS
+    | dict.fromkeys(("collectives", "tiny model", "tiny model, traced"), "there is one chip")
+    | dict.fromkeys(
+        ("what the cost model expects", "Mixtral's answers", "Mixtral's speed"),
+        "there are no weights; set MIXTRAL_CKPT_DIR to a repacked checkpoint",
+    )
+)
 
 
 @pytest.mark.router_and_sampler
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("name", ["chips", "operations", "hazards", "tiny model, one chip"])
-def test_first_light(name: str, tmp_path: Path) -> None:
-    """3 s, 170 s, 90 s and 95 s, kernels cold, on a busy machine."""
-    (step,) = (step for step in STEPS if step.name == name)
-    found = runner.run(Asked(step.name, step.function, "sim", 1, DESIGNED, quick=True), tmp_path, step.limit_s)
-    assert found.verdict is Verdict.RIGHT, found.said
+def test_first_light(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    """800 s of one core: in fast dispatch, so that a step is recorded and replayed as well."""
+    monkeypatch.setenv("MIXTRAL_SIM_DISPATCH", "fast")
+    monkeypatch.delenv("TT_METAL_SLOW_DISPATCH_MODE", raising=False)  # of this process, and not for its children
+    check_first_light(Options("sim", 1), _LEFT_OUT, tmp_path, record_property)

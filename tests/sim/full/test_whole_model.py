@@ -15,7 +15,7 @@ from models.mixtral8x7b.tt.model import Mixtral
 from models.mixtral8x7b.tt.precision import PERFORMANCE, PRESETS
 from models.mixtral8x7b.tt.weight_cache import CheckpointWeights
 from tests.sim.small import CONFIG, ROWS, model_of, prefill, prompts_of
-from tests.sim.stories import Work, check_agreement
+from tests.sim.stories import Work, check_agreement, logits_on_cpu
 from tests.teacher_forcing import router_margins
 from tests.thresholds import BOUNDS, ROUTER_MARGIN
 from tests.tt.cases import pcc, random_ids, reference
@@ -59,6 +59,14 @@ def test_prefill(
 ) -> None:
     """300 s: prompts of 29 to 300 tokens in chunks and in one pass, and a decode step after them."""
     check_agreement(mesh, repacked, "performance", Work("prefill", pass_tokens), tmp_path, record_property)
+
+
+def test_a_pass_is_what_chip_values_says(mesh: Mesh, repacked: Path, tmp_path: Path) -> None:
+    """90 s: prompts of 47 and 100 tokens in one pass, and a decode step after them, the same bits."""
+    work = Work("pass", 256)
+    ours = work.logits(mesh, repacked, "performance")
+    assert torch.equal(ours, logits_on_cpu(1, repacked, "performance", work, "chips", tmp_path))
+    assert not torch.equal(ours, logits_on_cpu(1, repacked, "performance", work, "once", tmp_path))
 
 
 def test_a_row_does_not_depend_on_its_neighbours(mesh: Mesh) -> None:
