@@ -56,7 +56,7 @@ def bodies(n_new: int = 40) -> list[dict[str, Any]]:
 
 def ask_all(address: str, asked: list[dict[str, Any]]) -> list[httpx.Response]:
     with ThreadPoolExecutor(len(asked)) as pool:
-        return list(pool.map(lambda body: httpx.post(f"{address}/v1/completions", json=body, timeout=120), asked))
+        return list(pool.map(lambda body: httpx.post(f"{address}/v1/completions", json=body, timeout=300), asked))
 
 
 def choices(responses: list[httpx.Response]) -> list[Any]:
@@ -99,7 +99,7 @@ def test_stages_as_actors_answer_as_one_process_and_one_is_killed(
         assert len(new) == 2
         assert len(set(new) & set(old)) == 1, "the other stage has stayed"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     start = time.monotonic()
     while actors_below(head, STAGE):
         assert time.monotonic() - start < 30
