@@ -3,7 +3,7 @@
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.mixtral8x7b.arguments import RequestError
@@ -12,6 +12,7 @@ from models.mixtral8x7b.packing import (
     MOST_PADDING,
     MOST_PIECES,
     ONE_PASS,
+    SMALLEST_PASS,
     START_UNIT,
     Pass,
     attended_rows,
@@ -53,7 +54,8 @@ def check(prompts: list[Prompt], passes: list[Pass]) -> None:
     if wanted_rows(prompts) <= ONE_PASS:
         assert len(passes) <= 1 + any(prompt.start for prompt in prompts)
     else:
-        assert sum(one.size for one in passes) < MOST_PADDING * wanted_rows(prompts)
+        allowed = MOST_PADDING * wanted_rows(prompts) + SMALLEST_PASS * any(prompt.start for prompt in prompts)
+        assert sum(one.size for one in passes) < allowed
 
 
 prompt_lengths = st.integers(1, 3000).flatmap(
@@ -63,6 +65,7 @@ prompt_lengths = st.integers(1, 3000).flatmap(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(prompt_lengths, min_size=1, max_size=32))
+@example([(129, 128), (129, 128), (513, 384), (1345, 512)])  # 1216 rows wanted, which take passes of 1024, 256 and 256
 def test_any_mix_is_laid_out_by_the_rules(lengths: list[tuple[int, int]]) -> None:
     prompts = of_lengths(*lengths)
     check(prompts, pack(prompts))

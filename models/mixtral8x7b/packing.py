@@ -61,7 +61,8 @@ def pack(prompts: Sequence[Prompt], largest: int = LARGEST_PASS) -> list[Pass]:
     """Passes for all the prompts, in the order in which they must run; none larger than `largest`.
 
     Above ONE_PASS rows in all, fewer than MOST_PADDING rows are computed for each row of the prompts, rounded up to
-    blocks, unless `largest` is below ONE_PASS. Raises RequestError for a prompt that starts between multiples of
+    blocks, unless `largest` is below ONE_PASS; where prompts go on from the cache one of the smallest passes may come
+    to that, as attention must not read behind a pass. Raises RequestError for a prompt that starts between multiples of
     START_UNIT, or has nothing to compute.
     """
     for prompt in prompts:
