@@ -23,7 +23,7 @@ _LEFT_OUT = (
 def test_first_light(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
-    """800 s of one core: in fast dispatch, so that a step is recorded and replayed as well."""
+    """800 s, by the sum of its steps: in fast dispatch, so that a step is recorded and replayed as well."""
     monkeypatch.setenv("MIXTRAL_SIM_DISPATCH", "fast")
     monkeypatch.delenv("TT_METAL_SLOW_DISPATCH_MODE", raising=False)  # of this process, and not for its children
     check_first_light(Options("sim", 1), _LEFT_OUT, tmp_path, record_property)
