@@ -16,7 +16,7 @@ MOST = 2
 
 
 def main() -> None:
-    ray.init(num_cpus=4, resources={"t3000": MOST}, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=4, resources={"t3000": MOST}, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
     for line in sys.stdin:
         n_replicas = abs(int(line))

@@ -10,7 +10,9 @@ import ray
 
 
 def main() -> None:
-    context = ray.init(num_cpus=4, resources={"t3000": int(sys.argv[1])}, include_dashboard=False, log_to_driver=False)
+    context = ray.init(
+        "local", num_cpus=4, resources={"t3000": int(sys.argv[1])}, include_dashboard=False, log_to_driver=False
+    )
     print(context.address_info["gcs_address"], flush=True)
     sys.stdin.read()
     ray.shutdown()
