@@ -86,6 +86,8 @@ def run(
     outputs = list(into) if into else [_allocated(operation, spec, device) for spec in specs]
 
     def store(results: Values | Blocks | ByRows | Sequence[Values]) -> None:
+        if isinstance(results, ByRows) and any(tensor.storage.mutable for tensor in inputs):
+            results = results()  # later they would be others
         if isinstance(results, Blocks | ByRows):
             (output,) = outputs
             output.storage.values = results.mapped(lambda made: as_stored(made, output.spec.dtype, rounding))

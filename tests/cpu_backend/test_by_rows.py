@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ttnn_cpu as ttnn
-from tests.cpu_backend.helpers import get, open_mesh, put
+from tests.cpu_backend.helpers import counters, get, open_mesh, put, sharded
 from ttnn_cpu.by_rows import ByRows
 from ttnn_cpu.narrow import Narrow
 
@@ -99,6 +99,20 @@ def test_weights_that_are_gone_or_written_over_by_then() -> None:
 
     assert all(map(torch.equal, chain.run(before_weighting=change), expected))
     assert torch.equal(get(chain.w3, 1), whole_numbers(DEVICES, 1, DIM, HIDDEN, seed=9)[1:2])
+
+
+def test_an_operand_that_is_written_in_place_is_read_at_once() -> None:
+    """A KV cache of one block."""
+    mesh = open_mesh()
+    cache = put(mesh, torch.zeros(1, 1, 64, 32), ttnn.bfloat16)
+    new = put(mesh, torch.ones(1, 1, 1, 32), ttnn.bfloat16, memory_config=sharded("HEIGHT", 1, 32, 32))
+    table = counters(mesh, [[0]])
+    ttnn.experimental.paged_update_cache(cache, new, update_idxs_tensor=counters(mesh, [0]), page_table=table)
+    x = put(mesh, torch.ones(1, 1, 32, 64), ttnn.bfloat16)
+    before = ttnn.linear(x, cache)
+    ttnn.experimental.paged_update_cache(cache, new, update_idxs_tensor=counters(mesh, [1]), page_table=table)
+    assert torch.equal(get(before).float(), torch.ones(1, 1, 32, 32))
+    assert torch.equal(get(ttnn.linear(x, cache)).float(), torch.full((1, 1, 32, 32), 2.0))
 
 
 def test_a_mode_holds_for_what_was_asked_for_in_it() -> None:

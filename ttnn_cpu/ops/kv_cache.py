@@ -53,7 +53,8 @@ def _check_table(operation: str, page_table: Tensor) -> None:
     check_layout(operation, "page_table", page_table, Layout.ROW_MAJOR)
 
 
-def _check_pages(operation: str, pages: Values, blocks: int) -> None:
+def check_pages(operation: str, pages: Values, blocks: int) -> None:
+    """Raises RuntimeError for a page id that is no block."""
     if pages.numel() and (int(pages.max()) >= blocks or int(pages.min()) < 0):
         raise fail(
             operation,
@@ -115,7 +116,7 @@ def _update(operation: str, cache: Tensor, new: Tensor, update_idxs: Tensor, pag
                 operation, f"position {int(position.max())} is beyond the {pages.shape[1]} pages of {block} tokens"
             )
         page = pages[users, position // block].long()
-        _check_pages(operation, page, blocks)
+        check_pages(operation, page, blocks)
         _check_tiles(operation, users, page * block + position % block)
         places = (users.numpy(), page.numpy(), (position % block).numpy())
         if alike:
@@ -270,7 +271,7 @@ def _fill(cache: Tensor, values: Values, table: Values, owners: Values) -> None:
                 raise fail("paged_fill_cache", f"batch idx {int(owner_of[row])} is not in the page table")
             pages = pages_of[int(owner_of[row]), : -(-length // block)].tolist()
             used = [(index, page) for index, page in enumerate(pages) if page != -1]
-            _check_pages("paged_fill_cache", torch.tensor([page for _, page in used]), blocks)
+            check_pages("paged_fill_cache", torch.tensor([page for _, page in used]), blocks)
             for index, page in used:
                 part = values[:, row, :, index * block : (index + 1) * block]
                 if table.shape[0] > 1 or owners.shape[0] > 1:

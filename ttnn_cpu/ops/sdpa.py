@@ -18,6 +18,7 @@ from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, Layout
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.modes import is_chip
+from ttnn_cpu.ops.kv_cache import check_pages
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
 
@@ -160,20 +161,12 @@ def _window_ends(operation: str, windows: Values, length: int) -> list[int]:
     return ends
 
 
-def check_pages(pages: Values, blocks: int) -> None:
-    """Raises RuntimeError for a page id that is no block."""
-    if pages.numel() and (int(pages.max()) >= blocks or int(pages.min()) < 0):
-        raise fail(
-            "paged attention", f"page ids {int(pages.min())}..{int(pages.max())} are out of range for {blocks} blocks"
-        )
-
-
 def gathered(cache: Values, pages: Values, blocks: int) -> Values:
     """cache [D, NB, KV, block, D'], pages [n, p] -> [D, n, KV, p * block, D']: the users' tokens in order.
 
     Raises RuntimeError for a page id that is no block.
     """
-    check_pages(pages, blocks)
+    check_pages("paged attention", pages, blocks)
     devices, _, heads, block, width = cache.shape
     found = cache.index_select(1, pages.flatten()).reshape(devices, *pages.shape, heads, block, width)
     return found.transpose(2, 3).reshape(devices, pages.shape[0], heads, pages.shape[1] * block, width)

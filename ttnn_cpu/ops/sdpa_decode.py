@@ -13,7 +13,8 @@ from ttnn_cpu.garbage import garbage
 from ttnn_cpu.loops import in_threads
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.modes import is_chip
-from ttnn_cpu.ops.sdpa import check_pages, gathered
+from ttnn_cpu.ops.kv_cache import check_pages
+from ttnn_cpu.ops.sdpa import gathered
 from ttnn_cpu.paged_loops import attend_to_pages
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
@@ -147,7 +148,7 @@ def attend(q: Values, k_cache: Values, v_cache: Values, table: Values, positions
             f"cur_pos {int(positions[user])} is beyond the {table.shape[1]} pages of {block} tokens of user {user}",
         )
     # pages past a user's last token may hold anything, -1 included: they are not read
-    check_pages(table[torch.arange(0, reach, block) <= positions.unsqueeze(1)], k_cache.shape[1])
+    check_pages(_OPERATION, table[torch.arange(0, reach, block) <= positions.unsqueeze(1)], k_cache.shape[1])
     out = garbage((users, heads, width), DataType.BFLOAT16).expand(devices, -1, -1, -1).clone()
     given = [values.contiguous().numpy() for values in (q, k_cache, v_cache, table, positions, out)]
     steps = int((positions + 1).sum()) * devices * heads * width

@@ -1,8 +1,11 @@
 """A model cut into stages, behind the engines that share them."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ETIMEDOUT
 from functools import partial
 from re import fullmatch
 
@@ -12,6 +15,8 @@ from models.mixtral8x7b.engine.engine import Options
 from models.mixtral8x7b.pipeline.engine import OwnedStage, Pipelined
 from models.mixtral8x7b.pipeline.opened import StageOptions, open_stage
 from models.mixtral8x7b.pipeline.stage_process import StageProcess
+
+JOINED_WITHIN_S = 60
 
 
 @contextmanager
@@ -43,9 +48,7 @@ def _join(address: str, n_stages: int) -> None:
             "--ray needs Ray, which is not installed: install the extra `scale` (docs/scale.md)"
         ) from error
     try:
-        if fullmatch(r"[\w.-]+:\d+", address):  # Ray goes on trying for a quarter of an hour
-            host, port = address.split(":")
-            socket.create_connection((host, int(port)), timeout=10).close()
+        _check_answers(address)
         ray.init(address, log_to_driver=False)
     except (OSError, ValueError, RuntimeError) as error:
         why = (
@@ -62,6 +65,20 @@ def _join(address: str, n_stages: int) -> None:
             f"--stages is {n_stages} and the Ray cluster has {n_free} machines with the resource {RESOURCE} free; "
             "expected one for each stage: start Ray on more, docs/pipeline.md"
         )
+
+
+def _check_answers(address: str) -> None:
+    """Raises OSError. Ray itself goes on trying for a quarter of an hour, also where `auto` is a cluster that has gone,
+    whose address it still has in a file."""
+    if fullmatch(r"[\w.-]+:\d+", address):
+        host, port = address.split(":")
+        socket.create_connection((host, int(port)), timeout=10).close()
+        return
+    joins = [sys.executable, "-c", "import sys, ray; ray.init(sys.argv[1], log_to_driver=False)", address]
+    try:
+        subprocess.run(joins, capture_output=True, timeout=JOINED_WITHIN_S, check=False)  # what fails, fails again
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(ETIMEDOUT, f"it has not answered within {JOINED_WITHIN_S} s") from error
 
 
 def _name(number: int, options: StageOptions) -> str:
