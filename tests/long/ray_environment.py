@@ -25,8 +25,8 @@ def python_with_ray() -> Path:
         installed = subprocess.run(command, capture_output=True, text=True, check=False)
         if installed.returncode:
             raise NoRayError(f"left out: {RAY} cannot be installed here ({installed.stderr.strip()[-200:]})")
-        places = {"base": str(folder), "platbase": str(folder)}
-        own = Path(sysconfig.get_path("purelib", vars=places))
-        (own / "zz_project.pth").write_text(sysconfig.get_path("purelib") + "\n")  # behind its own packages
         done.touch()
+    own = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
+    # behind its own packages those of whoever runs the tests: the clone that made it may be gone
+    (own / "zz_project.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python

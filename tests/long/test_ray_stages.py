@@ -124,5 +124,7 @@ def test_what_cannot_be_started_is_one_sentence(cluster: tuple[str, int], python
         assert f"no Ray cluster is found at --ray {nobody} (Connection refused)" in refused(
             "--stages", "2", "--ray", nobody
         )
+        gone = refused("--stages", "2", "--ray", "auto", RAY_ADDRESS=nobody)  # as a file of one that was killed says it
+        assert "no Ray cluster is found at --ray auto (it has not answered within 60 s)" in gone
     message = refused("--stages", "2", "--ray", gcs, RAY_AUTH_TOKEN=secrets.token_hex(32))
     assert f"no Ray cluster is found at --ray {gcs}" in message
