@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from ttnn_cpu import modes
+from ttnn_cpu.row_loops import list_rows, put_rows, take_rows
 
 
 class Wanted(NamedTuple):
@@ -41,28 +42,26 @@ class ByRows:
 
 
 def rows_of(values: torch.Tensor | ByRows, wanted: Wanted) -> torch.Tensor:
-    """Values [1 or D, 1, .., M, N] -> [1 or D, m, N]."""
+    """Values [1 or D, 1, .., M, N] -> [1 or D, m, N]; what is behind a device's wanted rows does not count."""
     if isinstance(values, ByRows):
         return values.some(wanted)
-    flat, rows = values.reshape(values.shape[0], *values.shape[-2:]), wanted.rows
-    if flat.shape[0] == 1:
-        return flat[0][rows]
-    return flat.gather(1, rows.unsqueeze(-1).expand(flat.shape[0], -1, flat.shape[-1]))
+    source = values.reshape(values.shape[0], *values.shape[-2:]).contiguous()
+    devices, most = max(len(source), len(wanted.rows)), wanted.rows.shape[1]
+    out = source.new_zeros(devices, most, source.shape[2])
+    take_rows(*(each.numpy() for each in (source, *wanted, out)))
+    return out
 
 
 def weighted(
     values: ByRows, weights: torch.Tensor, multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
-    """`multiply(values, weights)` for weights [1 or D, 1, .., M, 1], of the rows whose weight is not 0. The others are
-    0, also where the other factor would be inf or nan."""
-    is_wanted = weights.reshape(weights.shape[0], -1) != 0
-    counts = is_wanted.sum(1)
-    most = max(2, int(counts.max()))
-    rows = is_wanted.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
-    wanted = Wanted(rows, counts)
+    """`multiply(values, weights)` for weights [1 or D, 1, .., M, 1], of the rows whose weight is finite and not 0. With
+    0 the others are 0, also where the other factor would be inf or nan; else they are nan."""
+    column = weights.reshape(weights.shape[0], -1).contiguous()
+    rows, counts = torch.empty(column.shape, dtype=torch.int64), torch.empty(len(column), dtype=torch.int64)
+    list_rows(column.numpy(), rows.numpy(), counts.numpy())
+    wanted = Wanted(rows[:, : max(1, int(counts.max()))].contiguous(), counts)
     made = multiply(values.some(wanted), rows_of(weights, wanted))
-    devices, n_found, width = made.shape
-    made[torch.arange(n_found) >= counts.unsqueeze(1).expand(devices, 1)] = 0
-    whole = made.new_zeros(devices, is_wanted.shape[1], width)
-    whole.scatter_(1, rows.unsqueeze(-1).expand_as(made), made)
-    return whole.reshape(devices, *weights.shape[1:-1], width)
+    whole = made.new_empty(len(made), column.shape[1], made.shape[2])
+    put_rows(*(each.contiguous().numpy() for each in (made, *wanted, column, whole)))
+    return whole.reshape(len(made), *weights.shape[1:-1], made.shape[2])

@@ -18,6 +18,7 @@ from numba import types
 from numba.extending import intrinsic
 
 _SHARE = 1 << 18  # values, some quarter of a millisecond: less is not worth a thread, least of all on a busy machine
+_PARTS = 4  # of a thread
 
 Loop = Callable[..., None]
 
@@ -62,16 +63,24 @@ def _over_words(loop: Loop, arrays: Sequence[np.ndarray], settings: Sequence[obj
 
 
 def in_threads(run: Callable[[int, int], None], n: int, steps: int) -> None:
-    """`run(first, end)` of `n` in as many threads as torch uses, where their `steps` in all are worth it."""
+    """`run(first, end)` of `n`, in as many threads as torch uses where their `steps` in all are worth it. Each takes the
+    next part when it is through with one, so that nobody waits for a thread that has to share its core."""
     threads = min(torch.get_num_threads(), steps // _SHARE, n)
     if threads <= 1:
         run(0, n)
         return
-    share = -(-n // threads)
-    others = [_pool(threads).submit(run, first, min(n, first + share)) for first in range(share, n, share)]
-    run(0, share)
+    share = -(-n // min(n, threads * _PARTS))
+    parts = iter(range(0, n, share))
+
+    def take() -> None:
+        for first in parts:
+            run(first, min(n, first + share))
+
+    others = [_pool(threads - 1).submit(take) for _ in range(threads - 1)]
+    take()
     for other in others:
-        other.result()
+        if not other.cancel():
+            other.result()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Values of at most 8 bits of significand in half the memory: a weight as its products with a few rows read it."""
+"""Values of at most 8 bits of significand in half the memory: a weight as its products with rows read it."""
 
 from __future__ import annotations
 
@@ -6,37 +6,41 @@ import numpy as np
 import torch
 
 from ttnn_cpu.loops import in_threads
-from ttnn_cpu.product_loops import COLUMNS, EIGHT, multiply_rows, narrow, widen
-
-INNER = EIGHT  # `times` takes a K of this or a multiple
+from ttnn_cpu.product_loops import PANEL, multiply_rows, narrow, widen
 
 
 class Narrow:
-    """The upper halves of float32 words, of which the lower ones are 0. A call makes the float32 values."""
+    """Of [1 or D, 1, .., K, N] the upper halves of the float32 words, of which the lower ones are 0, in panels. A call
+    makes the float32 values."""
 
-    def __init__(self, halves: np.ndarray) -> None:
-        self._halves = halves
+    def __init__(self, panels: np.ndarray, shape: torch.Size) -> None:
+        self._panels, self._shape = panels, shape
 
     @classmethod
     def of(cls, values: torch.Tensor) -> Narrow | None:
         """None where a value has more bits."""
-        halves = np.empty(values.shape, np.uint16)
-        fits = narrow(values.contiguous().view(torch.int32).numpy().reshape(-1), halves.reshape(-1))
-        return cls(halves) if fits else None
+        devices, (inner, width) = len(values), values.shape[-2:]
+        words = values.contiguous().view(torch.int32).numpy().reshape(devices, inner, width)
+        panels = np.zeros((devices, -(-width // PANEL), inner, PANEL), np.uint16)
+        fits: list[bool] = []
+        n_panels = panels.shape[0] * panels.shape[1]
+        in_threads(lambda first, end: fits.append(narrow(words, panels, first, end)), n_panels, words.size)
+        return cls(panels, values.shape) if all(fits) else None
 
     def __call__(self) -> torch.Tensor:
-        values = torch.empty(self._halves.shape)
-        halves, out = self._halves.reshape(-1), values.numpy().reshape(-1)
-        in_threads(lambda first, end: widen(halves[first:end], out[first:end]), out.size, out.size)
+        values = torch.empty(self._shape)
+        out = values.numpy().reshape(len(values), *self._shape[-2:])
+        n_panels = self._panels.shape[0] * self._panels.shape[1]
+        in_threads(lambda first, end: widen(self._panels, out, first, end), n_panels, out.size)
         return values
 
     def times(self, x: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """x [1 or D, m, K], of at most 8 bits, times these [1 or D, 1, .., K, N] -> [D, m, N], of the first
-        counts[d] rows, int64 [1 or D]; 0 in the others."""
-        halves = self._halves.reshape(-1, *self._halves.shape[-2:])
-        devices, (inner, width) = max(len(x), len(halves)), halves.shape[1:]
-        out = torch.empty(devices, x.shape[1], width)
-        given = x.contiguous().numpy(), halves, counts.numpy(), out.numpy()
-        n_blocks = devices * -(-width // COLUMNS)
-        in_threads(lambda first, end: multiply_rows(*given, first, end), n_blocks, out.numel() * inner // 16)
-        return out
+        """x [1 or D, m, K], of at most 8 bits, times these -> [D, m, N], of the first counts[d] rows, int64 [1 or D]; 0
+        in the others."""
+        of_a_device, inner = self._panels.shape[1:3]
+        devices, n_rows = max(len(x), len(self._panels)), x.shape[1]
+        out = torch.zeros(devices, n_rows, of_a_device * PANEL)
+        given = x.contiguous().numpy(), self._panels, counts.numpy(), out.numpy()
+        steps = int(counts.sum()) * (devices // len(counts)) * out.shape[2] * inner // 16
+        in_threads(lambda first, end: multiply_rows(*given, first, end), devices * of_a_device, steps)
+        return out[..., : self._shape[-1]]

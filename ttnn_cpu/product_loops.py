@@ -1,61 +1,130 @@
 """Products of rows with a weight that is kept as the upper halves of its float32 words, as bfloat16 is.
 
-Both factors have at most 8 bits of significand, so each product is exact, and sums are taken in a stated order: of 8
-products pairs, then pairs of these, and eights one after the other. The result has the same bits on every machine,
-however many rows there are.
+Both factors have at most 8 bits of significand, so each product is exact, and sums are taken one product after the
+other. The result has the same bits on every machine, however many rows there are.
+
+The weight stands in panels of 16 columns, each panel contiguous. A few rows' sums over all of K stay in registers: it
+is a microkernel as of a BLAS, which numba cannot make of loops, so it is written in LLVM's own words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-from numba import int32
+from llvmlite import ir
+from numba import int32, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from ttnn_cpu.loops import as_float, compiled, shifted_left
 
-EIGHT = 8
-COLUMNS = 512  # at once: 8 rows of the weight stay in the first cache, as do their sums
+PANEL = 16  # columns
+_CHUNK = 120  # rows that are multiplied with all panels before the next: they stay in the second cache
 _16 = np.int32(16)
 
 
-@compiled("void(float32[:,:,::1], uint16[:,:,::1], int64[::1], float32[:,:,::1], int64, int64)", contracts=True)
-def multiply_rows(x, weights, counts, out, first, end):  # type: ignore[no-untyped-def]
-    """x [1 or D, m, K] times weights [1 or D, K, N] -> out [D, m, N]: of each device the first counts[d] rows, 0 in the
-    others; counts [1 or D]. Of all devices' blocks of columns those from `first` to before `end`."""
-    n_rows, width, inner = out.shape[1], out.shape[2], x.shape[2]
-    per_device = (width + COLUMNS - 1) // COLUMNS
-    eight, sums = np.empty((EIGHT, COLUMNS), np.float32), np.empty((n_rows, COLUMNS), np.float32)
-    for block in range(first, end):
-        device, start = block // per_device, block % per_device * COLUMNS
-        n = min(COLUMNS, width - start)
-        rows, weight = x[device % x.shape[0]], weights[device % weights.shape[0]]
-        sums[:, :n] = np.float32(0)
-        for k in range(0, inner, EIGHT):
-            for i in range(EIGHT):
-                halves, wide = weight[k + i, start : start + n], eight[i]
-                for column in range(n):
-                    wide[column] = as_float(shifted_left(int32(halves[column]), _16))
-            for row in range(counts[device % counts.shape[0]]):
-                total = sums[row]
-                a, b, c, d = rows[row, k], rows[row, k + 1], rows[row, k + 2], rows[row, k + 3]
-                e, f, g, h = rows[row, k + 4], rows[row, k + 5], rows[row, k + 6], rows[row, k + 7]
-                for i in range(n):
-                    upper = (a * eight[0, i] + b * eight[1, i]) + (c * eight[2, i] + d * eight[3, i])
-                    lower = (e * eight[4, i] + f * eight[5, i]) + (g * eight[6, i] + h * eight[7, i])
-                    total[i] += upper + lower
-        out[device, :, start : start + n] = sums[:, :n]
+def _vector(element: ir.Type) -> ir.VectorType:
+    return ir.VectorType(element, PANEL)
 
 
-@compiled("void(uint16[::1], float32[::1])")
-def widen(halves, out):  # type: ignore[no-untyped-def]
-    for i in range(halves.size):
-        out[i] = as_float(shifted_left(int32(halves[i]), _16))
+_FLOATS, _WORDS, _HALVES = _vector(ir.FloatType()), _vector(ir.IntType(32)), _vector(ir.IntType(16))
+_NO_FLOATS = ir.Constant(_FLOATS, [0.0] * PANEL)
+_FIRST = ir.Constant(_WORDS, [0] * PANEL)
+_TO_UPPER = ir.Constant(_WORDS, [16] * PANEL)
 
 
-@compiled("boolean(int32[::1], uint16[::1])")
-def narrow(words, out):  # type: ignore[no-untyped-def]
-    """False where a lower half is not 0."""
+def _product_of(n_rows: int) -> Callable[..., Any]:
+    """product(x, row, panel, out, column): n_rows rows of x float32 [m, K], from `row` on, times panel uint16
+    [K, PANEL] -> the same rows of out float32 [m, N], from `column` on. A product need not be rounded before it is
+    added: it is exact."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+        x, panel, out = (context.make_array(signature.args[i])(context, builder, given[i]) for i in (0, 2, 3))
+        row, column = given[1], given[4]
+        inner, width = builder.extract_value(panel.shape, 0), builder.extract_value(out.shape, 1)
+        numbers = [builder.add(row, ir.Constant(ir.IntType(64), i)) for i in range(n_rows)]
+        lines = [builder.gep(x.data, [builder.mul(number, inner)]) for number in numbers]
+        sums = [cgutils.alloca_once_value(builder, _NO_FLOATS) for _ in numbers]
+        with cgutils.for_range(builder, inner) as loop:
+            place = builder.gep(panel.data, [builder.mul(loop.index, ir.Constant(ir.IntType(64), PANEL))])
+            halves = builder.load(builder.bitcast(place, _HALVES.as_pointer()), align=2)
+            weights = builder.bitcast(builder.shl(builder.zext(halves, _WORDS), _TO_UPPER), _FLOATS)
+            for line, total in zip(lines, sums, strict=True):
+                value = builder.load(builder.gep(line, [loop.index]))
+                alone = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+                everywhere = builder.shuffle_vector(alone, ir.Constant(_FLOATS, ir.Undefined), _FIRST)
+                product = builder.fmul(everywhere, weights, flags=("contract",))
+                builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
+        for number, total in zip(numbers, sums, strict=True):
+            place = builder.gep(out.data, [builder.add(builder.mul(number, width), column)])
+            builder.store(builder.load(total), builder.bitcast(place, _FLOATS.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def product(context: Any, x: Any, row: Any, panel: Any, out: Any, column: Any) -> Any:
+        return types.void(x, types.int64, panel, out, types.int64), generate
+
+    return product
+
+
+_six, _four, _three, _two, _one = (_product_of(n_rows) for n_rows in (6, 4, 3, 2, 1))
+
+
+@compiled("void(float32[:,:,::1], uint16[:,:,:,::1], int64[::1], float32[:,:,::1], int64, int64)")
+def multiply_rows(x, panels, counts, out, first, end):  # type: ignore[no-untyped-def]
+    """x [1 or D, m, K] times panels [1 or D, N, K, PANEL] -> out [D, m, N * PANEL]: of each device the first counts[d]
+    rows, counts [1 or D]; the others stay. Of all devices' panels those from `first` to before `end`."""
+    of_a_device = out.shape[2] // PANEL
+    for device in range(first // of_a_device, (end - 1) // of_a_device + 1):
+        rows, weight, into = x[device % x.shape[0]], panels[device % panels.shape[0]], out[device]
+        n_rows = counts[device % counts.shape[0]]
+        start = max(first - device * of_a_device, 0)
+        stop = min(end - device * of_a_device, of_a_device)
+        for chunk in range(0, n_rows, _CHUNK):
+            last = min(chunk + _CHUNK, n_rows)
+            for number in range(start, stop):
+                panel, column, row = weight[number], number * PANEL, chunk
+                while row + 6 <= last:
+                    _six(rows, row, panel, into, column)
+                    row += 6
+                left = last - row
+                if left >= 4:
+                    _four(rows, row, panel, into, column)
+                    row, left = row + 4, left - 4
+                if left == 3:
+                    _three(rows, row, panel, into, column)
+                elif left == 2:
+                    _two(rows, row, panel, into, column)
+                elif left == 1:
+                    _one(rows, row, panel, into, column)
+
+
+@compiled("boolean(int32[:,:,::1], uint16[:,:,:,::1], int64, int64)")
+def narrow(words, panels, first, end):  # type: ignore[no-untyped-def]
+    """words [D, K, N] -> panels [D, N / PANEL, K, PANEL], of which those behind N are 0; of all devices' panels those from
+    `first` to before `end`. False where a lower half is not 0."""
     lower = np.int32(0)
-    for i in range(words.size):
-        lower |= words[i] & np.int32(0xFFFF)
-        out[i] = np.uint16((words[i] >> _16) & np.int32(0xFFFF))
+    _, of_a_device, inner, _ = panels.shape
+    for block in range(first, end):
+        source, panel = words[block // of_a_device], panels[block // of_a_device, block % of_a_device]
+        start = block % of_a_device * PANEL
+        for k in range(inner):
+            for i in range(min(PANEL, source.shape[1] - start)):
+                word = source[k, start + i]
+                lower |= word & np.int32(0xFFFF)
+                panel[k, i] = np.uint16((word >> _16) & np.int32(0xFFFF))
     return lower == np.int32(0)
+
+
+@compiled("void(uint16[:,:,:,::1], float32[:,:,::1], int64, int64)")
+def widen(panels, out, first, end):  # type: ignore[no-untyped-def]
+    """The way back, of [D, K, N]."""
+    _, of_a_device, inner, _ = panels.shape
+    for block in range(first, end):
+        panel, into = panels[block // of_a_device, block % of_a_device], out[block // of_a_device]
+        start = block % of_a_device * PANEL
+        for k in range(inner):
+            for i in range(min(PANEL, into.shape[1] - start)):
+                into[k, start + i] = as_float(shifted_left(int32(panel[k, i]), _16))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,9 +11,9 @@ from ttnn_cpu import chip_matmul, chip_rounding, chip_vector
 from ttnn_cpu.by_rows import ByRows, Wanted, rows_of
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values
-from ttnn_cpu.enums import TILE_SIZE, DataType, UnaryOpType
+from ttnn_cpu.enums import DataType, UnaryOpType
 from ttnn_cpu.modes import is_chip, is_rounded_once
-from ttnn_cpu.narrow import INNER, Narrow
+from ttnn_cpu.narrow import Narrow
 from ttnn_cpu.ops.elementwise import activate, aligned
 from ttnn_cpu.tensor import Tensor, Unmade, made
 
@@ -71,36 +70,35 @@ def multiplied_by_rows(
 ) -> Values | ByRows:
     """`multiplied` of the values of a, b and, if there is one, bias.
 
-    Where a and b are matrices of at most 8 bits of significand and there is no bias: later, of the rows that count.
+    Where a and b are matrices of at most 8 bits of significand: in the order of sums that `product_loops` states and,
+    where there is no bias, later, of the rows that count.
     """
-
-    def whole() -> Values:
+    are_matrices = all(extent == 1 for tensor in (a, b) for extent in tensor.spec.shape[:-2])
+    few_bits = DataType.FLOAT32 not in (a.spec.dtype, b.spec.dtype)
+    if not (is_rounded_once() and are_matrices and few_bits):
         x, w, *row = map(made, values)
         return multiplied(operation, x, w, row[0] if row else None, activations, *how)
+    shape = a.spec.shape[:-1] if a.spec.shape.rank >= b.spec.shape.rank else (*b.spec.shape[:-2], a.spec.shape[-2])
+    x, w, *biases = values
+
+    def times(rows: Values, counts: torch.Tensor) -> Values:
+        narrow = w if isinstance(w, Narrow) else b.storage.narrowed(made(w))
+        return narrow.times(rows, counts) if narrow else product(rows, matrices(made(w)))
+
+    def whole() -> Values:
+        rows = matrices(made(x))
+        y = times(rows, torch.full((1,), rows.shape[1])).reshape(-1, *shape, b.spec.shape[-1])
+        return activate(y + aligned(made(biases[0]), len(shape) + 1) if biases else y, activations)
 
     def some(wanted: Wanted) -> Values:
-        x, w = values
-        rows = rows_of(x if isinstance(x, ByRows) else made(x), wanted)
-        few = a.spec.shape[-2] <= TILE_SIZE
-        narrow = w if isinstance(w, Narrow) else b.storage.narrowed(made(w)) if few else None
-        times = narrow.times if narrow and few else partial(_times, made(w))
-        return activate(times(rows, wanted.counts), activations)
+        return activate(times(rows_of(x if isinstance(x, ByRows) else made(x), wanted), wanted.counts), activations)
 
-    are_matrices = all(extent == 1 for tensor in (a, b) for extent in tensor.spec.shape[:-2])
-    few_bits = DataType.FLOAT32 not in (a.spec.dtype, b.spec.dtype) and a.spec.shape[-1] % INNER == 0
-    later = is_rounded_once() and len(values) == 2 and are_matrices and few_bits
-    return ByRows(whole, some) if later else whole()
+    return whole() if biases else ByRows(whole, some)
 
 
-def _times(weights: Values, x: Values, counts: torch.Tensor) -> Values:
-    """As `Narrow.times`: a product of each device's own number of rows."""
-    weights = weights.reshape(weights.shape[0], *weights.shape[-2:])
-    devices = max(len(x), len(weights))
-    y = x.new_zeros(devices, x.shape[1], weights.shape[2])
-    for device in range(devices):
-        n = max(2, int(counts[device % len(counts)]))  # one row would be another routine of the BLAS, with other bits
-        y[device, :n] = x[device % len(x), :n] @ weights[device % len(weights)]
-    return y
+def matrices(values: Values) -> Values:
+    """[D, 1, .., M, N] -> [D, M, N]."""
+    return values.reshape(values.shape[0], *values.shape[-2:])
 
 
 def rounding(values: Values, dtype: DataType) -> Values:

@@ -1,0 +1,47 @@
+"""Loops that take some rows of matrices and put them back, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ttnn_cpu.loops import compiled
+
+_0, _NAN = np.float32(0), np.float32(np.nan)
+
+
+@compiled("void(float32[:,::1], int64[:,::1], int64[::1])")
+def list_rows(weights, rows, counts):  # type: ignore[no-untyped-def]
+    """weights [D, M]: of each device the numbers of the rows of a finite weight that is not 0 -> the first counts[d] of
+    rows [D, M], in order; 0 behind them."""
+    for device in range(weights.shape[0]):
+        n = 0
+        for row in range(weights.shape[1]):
+            if np.isfinite(weights[device, row]) and weights[device, row] != _0:
+                rows[device, n] = row
+                n += 1
+        rows[device, n:] = 0
+        counts[device] = n
+
+
+@compiled("void(float32[:,:,::1], int64[:,::1], int64[::1], float32[:,:,::1])")
+def take_rows(source, rows, counts, out):  # type: ignore[no-untyped-def]
+    """source [1 or D, M, N] -> out [D, m, N], the first counts[d] of them rows[d]; the others stay."""
+    for device in range(out.shape[0]):
+        values = source[device % source.shape[0]]
+        for i in range(counts[device % counts.size]):
+            out[device, i] = values[rows[device % rows.shape[0], i]]
+
+
+@compiled("void(float32[:,:,::1], int64[:,::1], int64[::1], float32[:,::1], float32[:,:,::1])")
+def put_rows(values, rows, counts, weights, out):  # type: ignore[no-untyped-def]
+    """The way back: values [D, m, N] -> out [D, M, N]. The others are 0, or nan where their weight [1 or D, M] is not
+    finite."""
+    for device in range(out.shape[0]):
+        of_row = weights[device % weights.shape[0]]
+        for row in range(out.shape[1]):
+            if not np.isfinite(of_row[row]):
+                out[device, row] = _NAN
+            elif of_row[row] == _0:
+                out[device, row] = _0
+        for i in range(counts[device % counts.size]):
+            out[device, rows[device % rows.shape[0], i]] = values[device, i]
