@@ -96,7 +96,8 @@ def run(
         for output, values in zip(outputs, (results,) if isinstance(results, torch.Tensor) else results, strict=True):
             values = as_stored(values, output.spec.dtype, rounding)
             for tensor in inputs:
-                if tensor.storage.mutable and _share_memory(values, tensor.storage.values):
+                storage = tensor.storage
+                if storage.mutable and storage.unmade is None and _share_memory(values, storage.values):
                     values = values.clone()
             output.storage.values = values
             output.storage.mutable = False

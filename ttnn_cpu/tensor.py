@@ -17,6 +17,7 @@ from ttnn_cpu.by_rows import ByRows
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.enums import DataType, Layout, StorageType
 from ttnn_cpu.garbage import garbage
+from ttnn_cpu.halves import Halves
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.narrow import Narrow
 from ttnn_cpu.spec import Shape, TensorSpec
@@ -31,7 +32,8 @@ class Distribution:
     placements: tuple[int | None, ...] = (None,)
 
 
-Unmade = Blocks | ByRows | Narrow
+Unmade = Blocks | ByRows | Halves | Narrow
+_UNKEPT = Halves, Narrow  # what they make is not kept
 
 
 def made(values: torch.Tensor | Unmade) -> torch.Tensor:
@@ -54,8 +56,8 @@ class Storage:
 
     @property
     def values(self) -> torch.Tensor | None:
-        if isinstance(self._make, Narrow):
-            return self._make()  # the memory is not kept
+        if isinstance(self._make, _UNKEPT):
+            return self._make()
         if self._values is None and self._make is not None:
             self._values = self._make()
         return self._values
@@ -72,7 +74,7 @@ class Storage:
     def narrowed(self, values: torch.Tensor) -> Narrow | None:
         """`values`, which are kept so from now on if they are still this storage's; None where that loses bits."""
         narrow, own = Narrow.of(values), self._values
-        if narrow and own is not None and (own.data_ptr(), own.numel()) == (values.data_ptr(), values.numel()):
+        if narrow and not self.mutable and own is not None and (own.data_ptr(), own.numel()) == (values.data_ptr(), values.numel()):
             self.values = narrow
         return narrow
 

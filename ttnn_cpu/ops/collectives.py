@@ -14,10 +14,12 @@ from ttnn_cpu.chip_rounding import moved
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, FabricConfig, Layout, Topology
+from ttnn_cpu.loops import in_threads
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.modes import is_chip
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
+from ttnn_cpu.vector_loops import join_parts, sum_parts
 
 
 def _ring_size(operation: str, mesh: MeshDevice, cluster_axis: int | None) -> int:
@@ -68,7 +70,7 @@ def all_gather(
     spec = tensor_spec(shape, have.dtype, have.layout, memory_config or have.memory_config)
 
     def compute(x: Values) -> Values:
-        return torch.cat(list(x.expand(n, *x.shape[1:])), axis).unsqueeze(0)
+        return _joined(x.expand(n, *x.shape[1:]), axis).reshape(1, *shape)
 
     return run(operation, [input_tensor], [spec], compute, rounding=moved)[0]
 
@@ -106,9 +108,29 @@ def reduce_scatter(
         if is_chip() and have.dtype in FLOATS - {DataType.FLOAT32}:
             slices = enumerate(x.expand(n, *x.shape[1:]).chunk(n, axis + 1))
             return torch.stack([chip_ring.slice_sum(parts, chip, have.dtype) for chip, parts in slices])
-        return torch.stack(_sum(x, n)[0].chunk(n, axis))
+        return _summed(x.expand(n, *x.shape[1:]), axis).reshape(n, *shape)
 
     return run(operation, [input_tensor], [spec], compute)[0]
+
+
+def _joined(x: Values, axis: int) -> Values:
+    """[D, *shape] -> the devices' parts along `axis` of the shape, flat."""
+    if x.dtype is not torch.float32:
+        return x.movedim(0, axis).contiguous()
+    parts = x.contiguous().view(len(x), x.shape[1 : axis + 1].numel(), -1)
+    out = torch.empty(parts.shape[1], len(x), parts.shape[2])
+    given = parts.numpy(), out.numpy()
+    in_threads(lambda first, end: join_parts(*given, first, end), len(out), out.numel())
+    return out
+
+
+def _summed(x: Values, axis: int) -> Values:
+    """[D, *shape] -> the sum over the devices, of each of D parts along `axis` of the shape, flat."""
+    parts = x.contiguous().view(len(x), x.shape[1 : axis + 1].numel(), len(x), -1)
+    out = torch.empty(len(x), parts.shape[1], parts.shape[3])
+    given = parts.numpy(), out.numpy()
+    in_threads(lambda first, end: sum_parts(*given, first, end), parts.shape[1], x.numel())
+    return out
 
 
 def _sum(x: Values, n: int) -> Values:

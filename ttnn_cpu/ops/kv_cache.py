@@ -6,6 +6,9 @@ page_table[u] = [7, 2, ..]: token 70 stands in block 2, slot 6.
 
 from __future__ import annotations
 
+from typing import NoReturn, TypeVar
+
+import numpy as np
 import torch
 
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank, check_type, fail
@@ -14,29 +17,44 @@ from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, as_stored, mesh_of, submit
 from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, Layout
 from ttnn_cpu.garbage import garbage
-from ttnn_cpu.paged_loops import write_to_pages
+from ttnn_cpu.halves import Halves, upper_halves
+from ttnn_cpu.modes import is_exact
+from ttnn_cpu.paged_loops import find_places, write_to_pages
 from ttnn_cpu.tensor import Tensor
 
+Array = TypeVar("Array", Values, np.ndarray)
 
-def _writable(cache: Tensor, devices: int) -> Values:
-    """The cache's own values [D, NB, KV, block, D] to write into: not shared with any other tensor, and one copy per
-    device once the devices' values differ."""
+
+def _writable(cache: Tensor, devices: int) -> np.ndarray:
+    """The cache's own values [D, NB, KV, block, W] to write into: not shared with any other tensor, and one copy per
+    device once the devices' values differ. float32, or of at most 8 bits as `Halves` keeps them."""
     storage = cache.storage
-    values = storage.values
-    if values is None:
-        values = garbage(cache.spec.shape, cache.spec.dtype)
-        storage.mutable = False
-    if not storage.mutable or values.shape[0] < devices:
-        values = values.expand(max(devices, values.shape[0]), *values.shape[1:]).clone(
-            memory_format=torch.contiguous_format
-        )
-        storage.mutable = True
-    storage.values = values
-    return values.view(values.shape[0], *cache.spec.shape)
+    if storage.mutable:
+        held = storage.unmade
+        own = held.halves if isinstance(held, Halves) and not is_exact() else _array(cache) if held is None else None
+        if own is not None and len(own) >= devices:
+            return own
+    values = garbage(cache.spec.shape, cache.spec.dtype) if storage.values is None else storage.values
+    values = values.expand(max(devices, len(values)), *values.shape[1:]).view(-1, *cache.spec.shape)
+    halves = None if is_exact() or cache.spec.dtype is DataType.FLOAT32 else Halves.of(values)
+    storage.values = halves or values.clone(memory_format=torch.contiguous_format)
+    storage.mutable = True
+    return halves.halves if halves else _array(cache)
 
 
-def _per_device(values: Values, device: int) -> Values:
-    return values[device if values.shape[0] > 1 else 0]
+def _array(cache: Tensor) -> np.ndarray:
+    assert cache.storage.values is not None
+    return cache.storage.values.view(-1, *cache.spec.shape).numpy()
+
+
+def _as_kept(target: np.ndarray, values: Values) -> np.ndarray:
+    """Values of the cache's dtype as its own are kept."""
+    values = values.contiguous()
+    return upper_halves(values) if target.dtype == np.uint16 else values.numpy()
+
+
+def _per_device(values: Array, device: int) -> Array:
+    return values[device if len(values) > 1 else 0]
 
 
 def _check_cache(operation: str, cache: Tensor) -> None:
@@ -102,37 +120,41 @@ def _check_update(
 
 def _update(operation: str, cache: Tensor, new: Tensor, update_idxs: Tensor, page_table: Tensor) -> None:
     """Write row u of `new` to position update_idxs[u] of user u; a position of -1 writes nothing."""
+    rows = as_stored(new.values(), cache.spec.dtype, packed)
+    positions, table = update_idxs.values().numpy(), page_table.values().numpy()
+    target = _writable(cache, max(map(len, (rows, positions, table))))
+    kept = _as_kept(target, rows)
+    if len(positions) == len(table) == 1:
+        write_to_pages(target, kept, *_places(operation, cache, positions[0], table[0]))
+        return
+    for device in range(len(target)):
+        places = _places(operation, cache, _per_device(positions, device), _per_device(table, device))
+        write_to_pages(target[device : device + 1], _per_device(kept, device)[None], *places)
+
+
+def _places(operation: str, cache: Tensor, positions: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, ...]:
+    """positions [B], table [B, pages] -> the users that write, their pages and the slots in them."""
     blocks, _, block, _ = cache.spec.shape
-    rows = as_stored(new.values(), cache.spec.dtype, packed).contiguous()
-    positions, table = update_idxs.values(), page_table.values()
-    target = _writable(cache, max(rows.shape[0], positions.shape[0], table.shape[0]))
-    alike = positions.shape[0] == table.shape[0] == 1
-    for device in range(1 if alike else target.shape[0]):
-        position, pages = _per_device(positions, device), _per_device(table, device)
-        users = (position >= 0).nonzero().squeeze(1)
-        position = position[users].long()
-        if position.numel() and int(position.max()) >= pages.shape[1] * block:
-            raise fail(
-                operation, f"position {int(position.max())} is beyond the {pages.shape[1]} pages of {block} tokens"
-            )
-        page = pages[users, position // block].long()
-        check_pages(operation, page, blocks)
-        _check_tiles(operation, users, page * block + position % block)
-        places = (users.numpy(), page.numpy(), (position % block).numpy())
-        if alike:
-            write_to_pages(target.numpy(), rows.numpy(), *places)
-        else:
-            write_to_pages(target[device, None].numpy(), _per_device(rows, device)[None].numpy(), *places)
+    users, pages, slots = (np.empty(len(positions), np.int64) for _ in range(3))
+    n = find_places(positions, table, blocks, block, TILE_SIZE, users, pages, slots)
+    if n < 0:
+        _refuse(operation, torch.from_numpy(positions), torch.from_numpy(table), blocks, block)
+    return users[:n], pages[:n], slots[:n]
 
 
-def _check_tiles(operation: str, users: Values, slots: Values) -> None:
-    """On a chip each user's core reads a tile of 32 slots, replaces one and writes the tile back."""
-    tiles = slots // TILE_SIZE
-    ordered, order = tiles.sort()
+def _refuse(operation: str, positions: Values, table: Values, blocks: int, block: int) -> NoReturn:
+    """Says what is wrong with places that are not found."""
+    users = (positions >= 0).nonzero().squeeze(1)
+    position = positions[users].long()
+    if int(position.max()) >= table.shape[1] * block:
+        raise fail(operation, f"position {int(position.max())} is beyond the {table.shape[1]} pages of {block} tokens")
+    page = table[users, position // block].long()
+    check_pages(operation, page, blocks)
+    # on a chip each user's core reads a tile of 32 slots, replaces one and writes the tile back
+    ordered, order = ((page * block + position % block) // TILE_SIZE).sort()
     twice = (ordered[1:] == ordered[:-1]).nonzero().flatten()
-    if twice.numel():
-        one, other = sorted(users[order[twice[0] : twice[0] + 2]].tolist())
-        raise fail(operation, f"users {one} and {other} write to one tile of the cache: one of the two would be lost")
+    one, other = sorted(users[order[twice[0] : twice[0] + 2]].tolist())
+    raise fail(operation, f"users {one} and {other} write to one tile of the cache: one of the two would be lost")
 
 
 def paged_update_cache(
@@ -263,8 +285,9 @@ def _fill(cache: Tensor, values: Values, table: Values, owners: Values) -> None:
     """values [D, n, KV, S, head_dim]; table [D, users, pages]; owners [D, n]."""
     blocks, _, block, _ = cache.spec.shape
     length = values.shape[3]
-    target = _writable(cache, max(values.shape[0], table.shape[0], owners.shape[0]))
-    for device in range(target.shape[0] if max(table.shape[0], owners.shape[0]) > 1 else 1):
+    target = _writable(cache, max(map(len, (values, table, owners))))
+    kept = _as_kept(target, values)
+    for device in range(len(target) if max(len(table), len(owners)) > 1 else 1):
         pages_of, owner_of = _per_device(table, device), _per_device(owners, device)
         for row in range(values.shape[1]):
             if not 0 <= int(owner_of[row]) < pages_of.shape[0]:
@@ -273,7 +296,7 @@ def _fill(cache: Tensor, values: Values, table: Values, owners: Values) -> None:
             used = [(index, page) for index, page in enumerate(pages) if page != -1]
             check_pages("paged_fill_cache", torch.tensor([page for _, page in used]), blocks)
             for index, page in used:
-                part = values[:, row, :, index * block : (index + 1) * block]
+                part = kept[:, row, :, index * block : (index + 1) * block]
                 if table.shape[0] > 1 or owners.shape[0] > 1:
                     target[device, page, :, : part.shape[2]] = _per_device(part, device)
                 else:

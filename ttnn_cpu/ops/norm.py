@@ -13,10 +13,12 @@ from ttnn_cpu.configs import (
 )
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import BLOCK_FLOATS, FLOATS, TILE_SIZE, DataType, Layout, TensorMemoryLayout
+from ttnn_cpu.loops import in_threads
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.modes import is_chip
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
+from ttnn_cpu.vector_loops import normalize
 
 
 def rms_norm(
@@ -58,12 +60,20 @@ def rms_norm(
             w = w.reshape(w.shape[0], *(1,) * (x.dim() - 2), -1)[..., :width]
         if is_chip():
             return chip_norm.rms_norm(x, w, epsilon, compute_kernel_config, shards)
-        y = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon)
-        return y if w is None else y * w
+        return normalized(x, torch.ones(1, width) if w is None else w.reshape(w.shape[0], width), epsilon)
 
     spec = tensor_spec(have.shape, have.dtype, Layout.TILE, placement)
     inputs = [input_tensor] if weight is None else [input_tensor, weight]
     return run("rms_norm", inputs, [spec], compute, settings=(program_config, compute_kernel_config))[0]
+
+
+def normalized(x: Values, weights: Values, epsilon: float) -> Values:
+    """x [1 or D, .., W], weights [1 or D, W]."""
+    x = x.expand(max(len(x), len(weights)), *x.shape[1:]).contiguous()
+    rows, out = x.reshape(-1, x.shape[-1]), torch.empty_like(x)
+    given = rows.numpy(), weights.contiguous().numpy(), epsilon, out.numpy().reshape(rows.shape)
+    in_threads(lambda first, end: normalize(*given, first, end), len(rows), 2 * rows.numel())
+    return out
 
 
 def _check_weight(input_tensor: Tensor, weight: Tensor) -> None:

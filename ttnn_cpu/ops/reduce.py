@@ -13,6 +13,7 @@ from ttnn_cpu.enums import BLOCK_FLOATS, FLOATS, DataType, Layout
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
+from ttnn_cpu.vector_loops import first_in_order
 
 # wider rows need 32-bit indices
 _MAX_UINT16_WIDTH = 65536
@@ -42,24 +43,12 @@ def sum(
     return run("sum", [input_tensor], [spec], compute)[0]
 
 
-def order_keys(values: Values, largest: bool) -> Values:
-    """float32 [.., W] -> int64 keys, all different in a row, whose descending order is the order of topk.
-
-    The upper 32 bits sort like the values (the bits of a negative float count backwards), the lower 32 bits prefer the
-    lower index among equal values.
-    """
-    bits = (values + 0.0).contiguous().view(torch.int32)  # -0 + 0 = +0: the two zeros are a tie
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    if not largest:
-        ordered = ~ordered
-    width = values.shape[-1]
-    return (ordered.to(torch.int64) << 32) | torch.arange(width - 1, -1, -1, dtype=torch.int64)
-
-
 def top_indices(values: Values, k: int, largest: bool = True) -> Values:
     """The indices of the k first elements of every row in order, the lowest index first among equals."""
-    best = torch.topk(order_keys(values, largest), k, dim=-1, sorted=True).values
-    return values.shape[-1] - 1 - (best & 0xFFFFFFFF)
+    rows = values.contiguous().view(-1, values.shape[-1])
+    indices = torch.empty(len(rows), k, dtype=torch.int64)
+    first_in_order(rows.view(torch.int32).numpy(), largest, indices.numpy())
+    return indices.view(*values.shape[:-1], k)
 
 
 def topk(

@@ -16,10 +16,14 @@ from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.cores import CoreRangeSet
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import TILE_SIZE, DataType, Layout, TensorMemoryLayout
+from ttnn_cpu.loops import in_threads
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.modes import is_chip
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
+from ttnn_cpu.vector_loops import rotate
+
+_STEPS = TILE_SIZE // 8  # of a value
 
 
 def _check_inputs(operation: str, *tensors: Tensor) -> None:
@@ -33,15 +37,25 @@ def _check_inputs(operation: str, *tensors: Tensor) -> None:
 
 
 def _rotate(x: Values, cos: Values, sin: Values, tiles: Values) -> Values:
-    """x [.., rows, D], tiles [.., 32, 32] -> the same shape as x."""
-    blocks = x.reshape(*x.shape[:-1], x.shape[-1] // TILE_SIZE, TILE_SIZE)
-    tiles_in_a_row = tiles.reshape(-1, TILE_SIZE, TILE_SIZE)
-    if (tiles_in_a_row == tiles_in_a_row[0]).all():  # as they should be: one product in place of many
-        turned = (blocks.reshape(-1, TILE_SIZE) @ tiles_in_a_row[0]).reshape(x.shape)
-    else:
-        turned = torch.matmul(blocks, tiles).reshape(x.shape)
-    if not is_chip():
-        return x * cos + turned * sin
+    """x [D, n, rows, W]; cos and sin [1 or D, 1 or n, lines, W], a line for rows / lines of the rows; tiles
+    [1 or D, 1 or lines, 32, 32]."""
+    if is_chip():
+        return _rotate_on_chip(x, cos, sin, tiles)
+    devices, own = max(map(len, (x, cos, sin, tiles))), cos.shape[1]
+    tables = devices if own > 1 else max(len(cos), len(sin))
+    x = x.expand(devices, *x.shape[1:]).contiguous()
+    out = torch.empty_like(x)
+    cos, sin = (each.expand(tables, *each.shape[1:]).reshape(tables * own, *each.shape[2:]) for each in (cos, sin))
+    given = [each.contiguous().numpy() for each in (x.flatten(0, 1), cos, sin, tiles, out.flatten(0, 1))]
+    in_threads(lambda first, end: rotate(*given, first, end), len(given[0]), x.numel() * _STEPS)
+    return out
+
+
+def _rotate_on_chip(x: Values, cos: Values, sin: Values, tiles: Values) -> Values:
+    lines = cos.shape[2]
+    cos, sin = (table.repeat_interleave(x.shape[2] // lines, 2) for table in (cos, sin))
+    blocks = x.reshape(*x.shape[:2], tiles.shape[1], -1, TILE_SIZE)
+    turned = torch.matmul(blocks, tiles.unsqueeze(1)).reshape(-1, *x.shape[1:])
     products = (chip_matmul.product_of_each(*pair) for pair in ((x, cos), (turned, sin)))
     return chip_rounding.sum_of_two(*(chip_rounding.packed(one, DataType.BFLOAT16) for one in products))
 
@@ -93,7 +107,10 @@ def rotary_embedding_llama(
     spec = tensor_spec(have.shape, have.dtype, Layout.TILE, memory_config or have.memory_config)
 
     def compute(x: Values, cos: Values, sin: Values, tile: Values) -> Values:
-        return _rotate(x, cos[..., :length, :], sin[..., :length, :], tile[:, :, :, None])
+        batches = 1 if table_heads == 1 else have.shape[0]
+        tables = (table[:, 0, :, :length].repeat(1, batches, 1, 1) for table in (cos, sin))
+        turned = _rotate(x.flatten(1, 2), *tables, tile[:, 0])
+        return turned.reshape(-1, *have.shape)
 
     return run(operation, inputs, [spec], compute)[0]
 
@@ -151,8 +168,10 @@ class _DecodeRotation:
         self.tiles = _shards_on(operation, _cores(tensor), _cores(trans_mat), users, tiles)
 
     def __call__(self, x: Values, cos: Values, sin: Values, trans_mat: Values) -> Values:
-        tiles = trans_mat.reshape(trans_mat.shape[0], 1, -1, 1, TILE_SIZE, TILE_SIZE)
-        return _rotate(x, cos[:, :, self.rows], sin[:, :, self.rows], tiles[:, :, self.tiles])
+        tiles = trans_mat.reshape(trans_mat.shape[0], -1, TILE_SIZE, TILE_SIZE)
+        lines = (table[:, :, self.rows, 0] for table in (cos, sin))
+        turned = _rotate(x.flatten(2, 3), *lines, tiles[:, self.tiles])
+        return turned.reshape(-1, *x.shape[1:])
 
 
 @lru_cache(maxsize=64)

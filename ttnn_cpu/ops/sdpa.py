@@ -16,6 +16,7 @@ from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank
 from ttnn_cpu.configs import SDPAProgramConfig, WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, Layout
+from ttnn_cpu.halves import Halves
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.modes import is_chip
 from ttnn_cpu.ops.kv_cache import check_pages
@@ -161,14 +162,16 @@ def _window_ends(operation: str, windows: Values, length: int) -> list[int]:
     return ends
 
 
-def gathered(cache: Values, pages: Values, blocks: int) -> Values:
+def gathered(cache: Values | Halves, pages: Values, blocks: int) -> Values:
     """cache [D, NB, KV, block, D'], pages [n, p] -> [D, n, KV, p * block, D']: the users' tokens in order.
 
     Raises RuntimeError for a page id that is no block.
     """
     check_pages("paged attention", pages, blocks)
     devices, _, heads, block, width = cache.shape
-    found = cache.index_select(1, pages.flatten()).reshape(devices, *pages.shape, heads, block, width)
+    numbers = pages.flatten()
+    found = cache.blocks(numbers) if isinstance(cache, Halves) else cache.index_select(1, numbers)
+    found = found.reshape(devices, *pages.shape, heads, block, width)
     return found.transpose(2, 3).reshape(devices, pages.shape[0], heads, pages.shape[1] * block, width)
 
 
@@ -243,7 +246,9 @@ def chunked_scaled_dot_product_attention(
     else:
         check_start(chunk_start_idx)
 
-    def compute(qs: Values, ks: Values, vs: Values, table: Values, start_values: Values | None = None) -> Values:
+    def compute(
+        qs: Values, ks: Values | Halves, vs: Values | Halves, table: Values, start_values: Values | None = None
+    ) -> Values:
         if table.shape[0] != 1 or (start_values is not None and start_values.shape[0] != 1):
             raise not_implemented(operation, "a page table or start that differs between devices", table.shape)
         start = chunk_start_idx if start_values is None else int(start_values[0, 0])
@@ -262,7 +267,7 @@ def chunked_scaled_dot_product_attention(
 
     spec = tensor_spec(q.shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
     settings = (chunk_start_idx, scale, program_config, compute_kernel_config)
-    return run(operation, inputs, [spec], compute, settings=settings)[0]
+    return run(operation, inputs, [spec], compute, takes=(Halves,), settings=settings)[0]
 
 
 def _causal_from(q: Values, k: Values, v: Values, start: int, scale: float | None) -> Values:

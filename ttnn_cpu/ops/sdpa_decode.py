@@ -10,6 +10,7 @@ from ttnn_cpu.configs import SDPAProgramConfig, WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import FLOATS, DataType, Layout
 from ttnn_cpu.garbage import garbage
+from ttnn_cpu.halves import Halves
 from ttnn_cpu.loops import in_threads
 from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.modes import is_chip
@@ -78,7 +79,9 @@ def paged_scaled_dot_product_attention_decode(
         _check_program(program_config, users, page_table_tensor.spec.shape[1] * input_tensor_k.spec.shape[2])
     factor = head_dim**-0.5 if scale is None else scale
 
-    def compute(qs: Values, ks: Values, vs: Values, table: Values, positions: Values) -> Values:
+    def compute(
+        qs: Values, ks: Values | Halves, vs: Values | Halves, table: Values, positions: Values
+    ) -> Values:
         if table.shape[0] != 1 or positions.shape[0] != 1:
             raise not_implemented(_OPERATION, "a page table or cur_pos that differs between devices", table.shape)
         if is_chip():
@@ -88,13 +91,14 @@ def paged_scaled_dot_product_attention_decode(
 
     spec = tensor_spec(q.shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
     inputs = [input_tensor_q, input_tensor_k, input_tensor_v, page_table_tensor, cur_pos_tensor]
-    return run(_OPERATION, inputs, [spec], compute, settings=(factor, program_config, compute_kernel_config))[0]
+    settings = (factor, program_config, compute_kernel_config)
+    return run(_OPERATION, inputs, [spec], compute, takes=(Halves,), settings=settings)[0]
 
 
 def _as_chips_do(
     q: Values,
-    k_cache: Values,
-    v_cache: Values,
+    k_cache: Values | Halves,
+    v_cache: Values | Halves,
     table: Values,
     positions: Values,
     scale: float,
@@ -102,14 +106,14 @@ def _as_chips_do(
     kernel: WormholeComputeKernelConfig | None,
 ) -> Values:
     """As `attend`, of q that is not scaled."""
-    _, blocks, kv_heads, block, _ = k_cache.shape
+    devices, blocks, kv_heads, block, _ = k_cache.shape
+    devices = max(len(q), devices)
 
     def keys(users: list[int], low: int, high: int) -> tuple[Values, Values]:
         pages = torch.arange(low // block, high // block)
         named = torch.where(pages * block <= positions[users].unsqueeze(1), table[users][:, pages], 0)
         return gathered(k_cache, named, blocks), gathered(v_cache, named, blocks)
 
-    devices = max(q.shape[0], k_cache.shape[0])
     q = q.expand(devices, *q.shape[1:])
     out = chip_attention.decode(q, keys, positions.tolist(), kv_heads, scale, program, kernel)
     unused = positions < 0
@@ -133,14 +137,15 @@ def _check_program(config: SDPAProgramConfig, users: int, positions: int) -> Non
         )
 
 
-def attend(q: Values, k_cache: Values, v_cache: Values, table: Values, positions: Values) -> Values:
+def attend(q: Values, keys: Values | Halves, values: Values | Halves, table: Values, positions: Values) -> Values:
     """q [D, B, H, W] (scaled), caches [D, NB, KV, block, W], table [B, pages], positions [B] -> [D, B, H, W].
 
     The arithmetic of a user's row depends on its own length only, to the last bit.
     """
-    devices = max(q.shape[0], k_cache.shape[0], v_cache.shape[0])
+    k, v = (cache.halves if isinstance(cache, Halves) else cache.contiguous().numpy() for cache in (keys, values))
+    devices = max(map(len, (q, k, v)))
     _, users, heads, width = q.shape
-    block, reach = k_cache.shape[3], table.shape[1] * k_cache.shape[3]
+    block, reach = k.shape[3], table.shape[1] * k.shape[3]
     if (positions >= reach).any():
         user = int(positions.argmax())
         raise fail(
@@ -148,9 +153,9 @@ def attend(q: Values, k_cache: Values, v_cache: Values, table: Values, positions
             f"cur_pos {int(positions[user])} is beyond the {table.shape[1]} pages of {block} tokens of user {user}",
         )
     # pages past a user's last token may hold anything, -1 included: they are not read
-    check_pages(_OPERATION, table[torch.arange(0, reach, block) <= positions.unsqueeze(1)], k_cache.shape[1])
+    check_pages(_OPERATION, table[torch.arange(0, reach, block) <= positions.unsqueeze(1)], k.shape[1])
     out = garbage((users, heads, width), DataType.BFLOAT16).expand(devices, -1, -1, -1).clone()
-    given = [values.contiguous().numpy() for values in (q, k_cache, v_cache, table, positions, out)]
-    steps = int((positions + 1).sum()) * devices * heads * width
-    in_threads(lambda first, end: attend_to_pages(*given, first, end), users, steps)
+    given = q.contiguous().numpy(), k, v, *(each.contiguous().numpy() for each in (table, positions, out))
+    steps = int((positions + 1).sum()) * devices * heads * width // 4
+    in_threads(lambda first, end: attend_to_pages(*given, first, end), devices * users, steps)
     return out
