@@ -113,14 +113,3 @@ def _shift(build: str) -> Callable[..., Any]:
 
 # of 32 bits, by 0 to 31 places: numba's own would be of 64 bits
 shifted_left, shifted_right = _shift("shl"), _shift("ashr")
-
-
-@intrinsic
-def widened(context: Any, value: Any) -> Any:
-    """A float32, or the uint16 that is its upper half -> the float32."""
-
-    def made(_: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        word = builder.shl(builder.zext(args[0], ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
-        return builder.bitcast(word, ir.FloatType())
-
-    return types.float32(value), made if value == types.uint16 else lambda _, builder, signature, args: args[0]

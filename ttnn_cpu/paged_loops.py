@@ -1,104 +1,170 @@
-"""Loops over the pages of a KV cache, compiled: nothing is gathered to be thrown away."""
+"""Loops over the pages of a KV cache, compiled: nothing is gathered to be thrown away.
+
+The widths of heads and blocks are whole tiles. Sums go over lanes, then over what is in them (`lanes`), and what is not
+exact is rounded at each step: the same bits on every machine.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-from numba import int32
+from collections.abc import Callable
+from typing import Any
 
-from ttnn_cpu.loops import as_float, compiled, widened
+import numpy as np
+from llvmlite import ir
+from numba import int32, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ttnn_cpu.lanes import LANES, Rows, Sum, index
+from ttnn_cpu.loops import as_float, as_word, compiled, shifted_left
 
 _LOG2_E = np.float32(1.4426950408889634)
 _LN_2_UPPER, _LN_2_LOWER = np.float32(0.693359375), np.float32(-2.12194440e-4)  # the first has 9 bits: n * it is exact
-_HALF, _1, _0 = np.float32(0.5), np.float32(1), np.float32(0)
+_1, _0 = np.float32(1), np.float32(0)
 _2, _6, _24, _120, _720, _5040 = (np.float32(1 / factorial) for factorial in (2, 6, 24, 120, 720, 5040))
 _LEAST = np.float32(-87)  # of which the exponential is a float32 of full precision; of less it is taken as 0
-_BIAS, _23 = np.int32(127), np.int32(23)
+_SHIFT = np.float32(1.5 * 2**23)  # x + it rounds x to an integer, which then stands in the lowest bits of the word
+_ONE, _23 = np.int32(127 << 23), np.int32(23)
 
 
-@compiled("float32(float32[::1])", in_any_order=True)
-def _sum(values):  # type: ignore[no-untyped-def]
-    total = _0
-    for i in range(values.size):
-        total += values[i]
-    return total
+def _scores_of(n_heads: int) -> Callable[..., Any]:
+    """scores(q, head, keys, n, out, start): n_heads rows of q float32 [H, W], from `head` on, times each of the first n of
+    keys [block, W] -> the same rows of out [H, ..], from column `start` on. Both have at most 8 bits of significand."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+        q, keys, out = (Rows(context, builder, signature.args[i], given[i]) for i in (0, 2, 4))
+        heads = [builder.add(given[1], index(i)) for i in range(n_heads)]
+        with cgutils.for_range(builder, given[3]) as slot:
+            sums = [Sum(builder) for _ in heads]
+            with cgutils.for_range_slice(builder, index(0), q.width, index(LANES)) as (column, _):
+                key = keys.lanes(slot.index, column)
+                for head, total in zip(heads, sums, strict=True):
+                    total.add(q.lanes(head, column), key, exact=True)
+            for head, total in zip(heads, sums, strict=True):
+                out.keep(total.of_lanes(), head, builder.add(given[5], slot.index))
+        return context.get_dummy_value()
+
+    @intrinsic
+    def scores(context: Any, q: Any, head: Any, keys: Any, n: Any, out: Any, start: Any) -> Any:
+        return types.void(q, types.int64, keys, types.int64, out, types.int64), generate
+
+    return scores
 
 
-@compiled("float32(float32[::1], float32[::1])", in_any_order=True)
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    total = _0
-    for i in range(a.size):
-        total += a[i] * b[i]
-    return total
+def _weighted_by(n_heads: int) -> Callable[..., Any]:
+    """weighted(weights, start, values, head, out): values [block, W] times each of n_heads rows of weights [H, ..], from
+    `head` and the column `start` on, -> added to the same rows of out [H, W]."""
+    at_once = 2 if n_heads < 4 else 1  # so many lanes, for sums that do not wait for each other, but stay in registers
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+        weights, values, out = (Rows(context, builder, signature.args[i], given[i]) for i in (0, 2, 4))
+        heads = [builder.add(given[3], index(i)) for i in range(n_heads)]
+        with cgutils.for_range_slice(builder, index(0), out.width, index(at_once * LANES)) as (first, _):
+            columns = [builder.add(first, index(i * LANES)) for i in range(at_once)]
+            sums = {(head, column): Sum(builder, out.lanes(head, column)) for head in heads for column in columns}
+            with cgutils.for_range(builder, values.n_rows) as slot:
+                shares = [weights.everywhere(head, builder.add(given[1], slot.index)) for head in heads]
+                for column in columns:
+                    lanes = values.lanes(slot.index, column)
+                    for head, share in zip(heads, shares, strict=True):
+                        sums[head, column].add(share, lanes, exact=False)
+            for (head, column), total in sums.items():
+                out.keep(total(), head, column)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def weighted(context: Any, weights: Any, start: Any, values: Any, head: Any, out: Any) -> Any:
+        return types.void(weights, types.int64, values, types.int64, out), generate
+
+    return weighted
+
+
+_scores_of_4, _scores_of_2, _scores_of_1 = map(_scores_of, (4, 2, 1))
+_weighted_by_4, _weighted_by_2, _weighted_by_1 = map(_weighted_by, (4, 2, 1))
 
 
 @compiled("float32(float32[::1], float32)")
-def _exponentials(scores, largest):  # type: ignore[no-untyped-def]
-    """exp(score - largest) in place, and their sum. 2 ** n * exp(r) with |r| <= ln(2) / 2, the latter by its series."""
+def _exponentiate(scores, scale):  # type: ignore[no-untyped-def]
+    """exp(scale * (score - the largest)) in place, for whole LANES of scores, and their sum. It is 2 ** n * exp(r) with
+    |r| <= ln(2) / 2, the latter by its series."""
+    lanes = np.empty(LANES, np.float32)
+    lanes[:] = -np.inf
+    for start in range(0, scores.size, LANES):
+        for i in range(LANES):
+            score = scores[start + i]
+            lanes[i] = score if score > lanes[i] else lanes[i]
+    largest = lanes.max()
     for i in range(scores.size):
-        below = scores[i] - largest
-        x = max(below, _LEAST)
-        n = np.floor(x * _LOG2_E + _HALF)
+        below = (scores[i] - largest) * scale
+        x = below if below > _LEAST else _LEAST
+        shifted = x * _LOG2_E + _SHIFT
+        n = shifted - _SHIFT
         r = x - n * _LN_2_UPPER - n * _LN_2_LOWER
         series = _1 + r * (_1 + r * (_2 + r * (_6 + r * (_24 + r * (_120 + r * (_720 + r * _5040))))))
-        value = series * as_float(int32((int32(n) + _BIAS) << _23))
+        value = series * as_float(int32(shifted_left(as_word(shifted), _23) + _ONE))
         scores[i] = _0 if below < _LEAST else value + (below - below)  # nan stays nan
-    return _sum(scores)
-
-
-@compiled("void(float32[:,::1], float32[:,::1])", "void(uint16[:,::1], float32[:,::1])")
-def _widen(kept, wide):  # type: ignore[no-untyped-def]
-    for i in range(kept.shape[0]):
-        for j in range(kept.shape[1]):
-            wide[i, j] = widened(kept[i, j])
+    lanes[:] = _0
+    for start in range(0, scores.size, LANES):
+        for i in range(LANES):
+            lanes[i] += scores[start + i]
+    return lanes.sum()
 
 
 _ATTEND = (
-    "void(float32[:,:,:,::1], {0}[:,:,:,:,::1], {0}[:,:,:,:,::1], int32[:,::1], int32[::1], float32[:,:,:,::1],"
-    "int64, int64)"
+    "void(float32[:,:,:,::1], {0}[:,:,:,:,::1], {0}[:,:,:,:,::1], int32[:,::1], int32[::1], float32,"
+    "float32[:,:,:,::1], int64, int64)"
 )
 
 
 @compiled(*(_ATTEND.format(kept) for kept in ("float32", "uint16")))
-def attend_to_pages(q, k, v, table, positions, out, first, end):  # type: ignore[no-untyped-def]
-    """q [1 or D, B, H, W], scaled; k and v [1 or D, NB, KV, block, W], float32 or upper halves, table [B, pages],
-    positions [B] -> out [D, B, H, W] of the pairs of a device and a user from `first` to before `end`; the row of a
-    position of -1 stays."""
+def attend_to_pages(q, k, v, table, positions, scale, out, first, end):  # type: ignore[no-untyped-def]
+    """q [1 or D, B, H, W]; k and v [1 or D, NB, KV, block, W], float32 or upper halves, table [B, pages], positions [B]
+    -> out [D, B, H, W], of the pairs of a device and a user from `first` to before `end`; the row of a position of -1
+    stays."""
     _, users, heads, width = out.shape
-    block, of_a_key = k.shape[3], heads // k.shape[2]
-    scores = np.empty((of_a_key, table.shape[1] * block), np.float32)
-    wide = np.empty((block, width), np.float32)
+    kv_heads, block = k.shape[2], k.shape[3]
+    of_a_key = heads // kv_heads
+    scores = np.empty((heads, table.shape[1] * block), np.float32)
     for pair in range(first, end):
         device, user = pair // users, pair % users
         n_keys = positions[user] + 1
         n_pages = (n_keys + block - 1) // block
-        for key_head in range(k.shape[2] if n_keys > 0 else 0):
-            rows = q[device % q.shape[0], user, key_head * of_a_key : (key_head + 1) * of_a_key]
-            for page in range(n_pages):
-                start = page * block
-                n = min(block, n_keys - start)
-                _widen(k[device % k.shape[0], table[user, page], key_head, :n], wide)
-                for head in range(of_a_key):
-                    for slot in range(n):
-                        scores[head, start + slot] = _dot(rows[head], wide[slot])
-            results = out[device, user, key_head * of_a_key : (key_head + 1) * of_a_key]
-            for head in range(of_a_key):
-                row, largest = scores[head], np.float32(-np.inf)
-                for key in range(n_keys):
-                    largest = max(largest, row[key])
-                total = _exponentials(row[:n_keys], largest)
-                for key in range(n_keys):
-                    row[key] /= total
-                row[n_keys : n_pages * block] = _0
-                results[head] = _0
-            for page in range(n_pages):
-                start = page * block
-                _widen(v[device % v.shape[0], table[user, page], key_head], wide)
-                for head in range(of_a_key):
-                    result = results[head]
-                    for slot in range(block):  # all of them, as on a chip: 0 times inf behind the last token is nan
-                        weight = scores[head, start + slot]
-                        for i in range(width):
-                            result[i] += weight * wide[slot, i]
+        if n_keys == 0:
+            continue
+        rows, results = q[device % q.shape[0], user], out[device, user]
+        for page in range(n_pages):
+            start = page * block
+            n = min(block, n_keys - start)
+            for key_head in range(kv_heads):
+                keys = k[device % k.shape[0], table[user, page], key_head]
+                head, last = key_head * of_a_key, (key_head + 1) * of_a_key
+                while head + 4 <= last:
+                    _scores_of_4(rows, head, keys, n, scores, start)
+                    head += 4
+                if head + 2 <= last:
+                    _scores_of_2(rows, head, keys, n, scores, start)
+                    head += 2
+                if head < last:
+                    _scores_of_1(rows, head, keys, n, scores, start)
+        for head in range(heads):
+            row = scores[head, : n_pages * block]
+            row[n_keys:] = -np.inf
+            total = _exponentiate(row, scale)
+            for key in range(n_keys):
+                row[key] /= total
+            results[head] = _0
+        for page in range(n_pages):  # its whole blocks, as on a chip: 0 times inf behind the last token is nan
+            for key_head in range(kv_heads):
+                values = v[device % v.shape[0], table[user, page], key_head]
+                head, last = key_head * of_a_key, (key_head + 1) * of_a_key
+                while head + 4 <= last:
+                    _weighted_by_4(scores, page * block, values, head, results)
+                    head += 4
+                if head + 2 <= last:
+                    _weighted_by_2(scores, page * block, values, head, results)
+                    head += 2
+                if head < last:
+                    _weighted_by_1(scores, page * block, values, head, results)
 
 
 _WRITE = "void({0}[:,:,:,:,::1], {0}[:,:,:,:,:], int64[::1], int64[::1], int64[::1])"

@@ -3,8 +3,8 @@
 Both factors have at most 8 bits of significand, so each product is exact, and sums are taken one product after the
 other. The result has the same bits on every machine, however many rows there are.
 
-The weight stands in panels of 16 columns, each panel contiguous. A few rows' sums over all of K stay in registers: it
-is a microkernel as of a BLAS, which numba cannot make of loops, so it is written in LLVM's own words.
+The weight stands in panels of 16 columns, each panel contiguous. A few rows' sums over all of K stay in registers, as
+in the microkernel of a BLAS.
 """
 
 from __future__ import annotations
@@ -18,48 +18,28 @@ from numba import int32, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ttnn_cpu.lanes import LANES, Rows, Sum, index
 from ttnn_cpu.loops import as_float, compiled, shifted_left
 
-PANEL = 16  # columns
+PANEL = LANES  # columns
 _CHUNK = 120  # rows that are multiplied with all panels before the next: they stay in the second cache
 _16 = np.int32(16)
 
 
-def _vector(element: ir.Type) -> ir.VectorType:
-    return ir.VectorType(element, PANEL)
-
-
-_FLOATS, _WORDS, _HALVES = _vector(ir.FloatType()), _vector(ir.IntType(32)), _vector(ir.IntType(16))
-_NO_FLOATS = ir.Constant(_FLOATS, [0.0] * PANEL)
-_FIRST = ir.Constant(_WORDS, [0] * PANEL)
-_TO_UPPER = ir.Constant(_WORDS, [16] * PANEL)
-
-
 def _product_of(n_rows: int) -> Callable[..., Any]:
     """product(x, row, panel, out, column): n_rows rows of x float32 [m, K], from `row` on, times panel uint16
-    [K, PANEL] -> the same rows of out float32 [m, N], from `column` on. A product need not be rounded before it is
-    added: it is exact."""
+    [K, PANEL] -> the same rows of out float32 [m, N], from `column` on."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        x, panel, out = (context.make_array(signature.args[i])(context, builder, given[i]) for i in (0, 2, 3))
-        row, column = given[1], given[4]
-        inner, width = builder.extract_value(panel.shape, 0), builder.extract_value(out.shape, 1)
-        numbers = [builder.add(row, ir.Constant(ir.IntType(64), i)) for i in range(n_rows)]
-        lines = [builder.gep(x.data, [builder.mul(number, inner)]) for number in numbers]
-        sums = [cgutils.alloca_once_value(builder, _NO_FLOATS) for _ in numbers]
-        with cgutils.for_range(builder, inner) as loop:
-            place = builder.gep(panel.data, [builder.mul(loop.index, ir.Constant(ir.IntType(64), PANEL))])
-            halves = builder.load(builder.bitcast(place, _HALVES.as_pointer()), align=2)
-            weights = builder.bitcast(builder.shl(builder.zext(halves, _WORDS), _TO_UPPER), _FLOATS)
-            for line, total in zip(lines, sums, strict=True):
-                value = builder.load(builder.gep(line, [loop.index]))
-                alone = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-                everywhere = builder.shuffle_vector(alone, ir.Constant(_FLOATS, ir.Undefined), _FIRST)
-                product = builder.fmul(everywhere, weights, flags=("contract",))
-                builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
-        for number, total in zip(numbers, sums, strict=True):
-            place = builder.gep(out.data, [builder.add(builder.mul(number, width), column)])
-            builder.store(builder.load(total), builder.bitcast(place, _FLOATS.as_pointer()), align=4)
+        x, panel, out = (Rows(context, builder, signature.args[i], given[i]) for i in (0, 2, 3))
+        rows = [builder.add(given[1], index(i)) for i in range(n_rows)]
+        sums = [Sum(builder) for _ in rows]
+        with cgutils.for_range(builder, panel.n_rows) as loop:
+            weights = panel.lanes(loop.index, index(0))
+            for row, total in zip(rows, sums, strict=True):
+                total.add(x.everywhere(row, loop.index), weights, exact=True)
+        for row, total in zip(rows, sums, strict=True):
+            out.keep(total(), row, given[4])
         return context.get_dummy_value()
 
     @intrinsic

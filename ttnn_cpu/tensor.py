@@ -74,7 +74,12 @@ class Storage:
     def narrowed(self, values: torch.Tensor) -> Narrow | None:
         """`values`, which are kept so from now on if they are still this storage's; None where that loses bits."""
         narrow, own = Narrow.of(values), self._values
-        if narrow and not self.mutable and own is not None and (own.data_ptr(), own.numel()) == (values.data_ptr(), values.numel()):
+        if (
+            narrow
+            and not self.mutable
+            and own is not None
+            and (own.data_ptr(), own.numel()) == (values.data_ptr(), values.numel())
+        ):
             self.values = narrow
         return narrow
 

@@ -79,15 +79,13 @@ def paged_scaled_dot_product_attention_decode(
         _check_program(program_config, users, page_table_tensor.spec.shape[1] * input_tensor_k.spec.shape[2])
     factor = head_dim**-0.5 if scale is None else scale
 
-    def compute(
-        qs: Values, ks: Values | Halves, vs: Values | Halves, table: Values, positions: Values
-    ) -> Values:
+    def compute(qs: Values, ks: Values | Halves, vs: Values | Halves, table: Values, positions: Values) -> Values:
         if table.shape[0] != 1 or positions.shape[0] != 1:
             raise not_implemented(_OPERATION, "a page table or cur_pos that differs between devices", table.shape)
         if is_chip():
             chip = program_config, compute_kernel_config
             return _as_chips_do(qs[:, 0], ks, vs, table[0], positions[0], factor, *chip).unsqueeze(1)
-        return attend(qs[:, 0] * factor, ks, vs, table[0], positions[0]).unsqueeze(1)
+        return attend(qs[:, 0], ks, vs, table[0], positions[0], factor).unsqueeze(1)
 
     spec = tensor_spec(q.shape, q.dtype, Layout.TILE, memory_config or DRAM_MEMORY_CONFIG)
     inputs = [input_tensor_q, input_tensor_k, input_tensor_v, page_table_tensor, cur_pos_tensor]
@@ -137,8 +135,10 @@ def _check_program(config: SDPAProgramConfig, users: int, positions: int) -> Non
         )
 
 
-def attend(q: Values, keys: Values | Halves, values: Values | Halves, table: Values, positions: Values) -> Values:
-    """q [D, B, H, W] (scaled), caches [D, NB, KV, block, W], table [B, pages], positions [B] -> [D, B, H, W].
+def attend(
+    q: Values, keys: Values | Halves, values: Values | Halves, table: Values, positions: Values, scale: float
+) -> Values:
+    """q [D, B, H, W], caches [D, NB, KV, block, W], table [B, pages], positions [B] -> [D, B, H, W].
 
     The arithmetic of a user's row depends on its own length only, to the last bit.
     """
@@ -155,7 +155,8 @@ def attend(q: Values, keys: Values | Halves, values: Values | Halves, table: Val
     # pages past a user's last token may hold anything, -1 included: they are not read
     check_pages(_OPERATION, table[torch.arange(0, reach, block) <= positions.unsqueeze(1)], k.shape[1])
     out = garbage((users, heads, width), DataType.BFLOAT16).expand(devices, -1, -1, -1).clone()
-    given = q.contiguous().numpy(), k, v, *(each.contiguous().numpy() for each in (table, positions, out))
+    table_of_users, at = table.contiguous().numpy(), positions.contiguous().numpy()
+    given = q.contiguous().numpy(), k, v, table_of_users, at, scale, out.numpy()
     steps = int((positions + 1).sum()) * devices * heads * width // 4
     in_threads(lambda first, end: attend_to_pages(*given, first, end), devices * users, steps)
     return out
