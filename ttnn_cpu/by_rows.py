@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from ttnn_cpu import modes
-from ttnn_cpu.row_loops import list_rows, put_rows, take_rows
+from ttnn_cpu.row_loops import list_rows, mark_rows, put_rows, take_rows
 
 
 class Wanted(NamedTuple):
@@ -52,16 +52,37 @@ def rows_of(values: torch.Tensor | ByRows, wanted: Wanted) -> torch.Tensor:
     return out
 
 
+def wanted_by(weights: torch.Tensor) -> Wanted:
+    """The rows of a finite weight that is not 0, of weights [1 or D, M]."""
+    rows, counts = torch.empty(weights.shape, dtype=torch.int64), torch.empty(len(weights), dtype=torch.int64)
+    list_rows(weights.numpy(), rows.numpy(), counts.numpy())
+    return Wanted(rows[:, : max(1, int(counts.max()))].contiguous(), counts)
+
+
+def put_back(made: torch.Tensor, wanted: Wanted, weights: torch.Tensor) -> torch.Tensor:
+    """The wanted rows' values [D, m, N] -> [D, M, N]: with 0 the others are 0, and with a weight that is inf or nan, nan."""
+    whole = made.new_empty(len(made), weights.shape[1], made.shape[2])
+    put_rows(*(each.contiguous().numpy() for each in (made, *wanted, weights, whole)))
+    return whole
+
+
 def weighted(
     values: ByRows, weights: torch.Tensor, multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
-    """`multiply(values, weights)` for weights [1 or D, 1, .., M, 1], of the rows whose weight is finite and not 0. With
-    0 the others are 0, also where the other factor would be inf or nan; else they are nan."""
+    """`multiply(values, weights)` for weights [1 or D, 1, .., M, 1], of the rows whose weight is finite and not 0; the
+    others are 0 or nan without being made."""
     column = weights.reshape(weights.shape[0], -1).contiguous()
-    rows, counts = torch.empty(column.shape, dtype=torch.int64), torch.empty(len(column), dtype=torch.int64)
-    list_rows(column.numpy(), rows.numpy(), counts.numpy())
-    wanted = Wanted(rows[:, : max(1, int(counts.max()))].contiguous(), counts)
+    wanted = wanted_by(column)
     made = multiply(values.some(wanted), rows_of(weights, wanted))
-    whole = made.new_empty(len(made), column.shape[1], made.shape[2])
-    put_rows(*(each.contiguous().numpy() for each in (made, *wanted, column, whole)))
-    return whole.reshape(len(made), *weights.shape[1:-1], made.shape[2])
+    return put_back(made, wanted, column).reshape(len(made), *weights.shape[1:-1], made.shape[2])
+
+
+def of_finite_rows(values: torch.Tensor, make: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """`make(values, counts)` of [1 or D, M, K], each row of which follows from the same row alone; the row of one in
+    which something is inf or nan is nan without being made."""
+    marks = torch.empty(values.shape[:2])
+    values = values.contiguous()
+    if mark_rows(values.numpy(), marks.numpy()):
+        return make(values, torch.full((1,), values.shape[1]))
+    wanted = wanted_by(marks)
+    return put_back(make(rows_of(values, wanted), wanted.counts), wanted, marks)

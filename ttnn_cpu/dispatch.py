@@ -30,7 +30,8 @@ def as_stored(values: Values, dtype: DataType, rounding: Rounding) -> Values:
     """Any values -> the float32 or integer values that a tensor of `dtype` holds. Of `rounding` there is one for the
     host (`rounding.on_host`) and three for the chips (in `chip_rounding`)."""
     if dtype in FLOATS:
-        values = values.to(torch.float32)
+        if values.dtype is not torch.float32:
+            values = values.to(torch.float32)
         return values if is_exact() else rounding(values, dtype)
     if values.is_floating_point():
         values = values.trunc().to(torch.int64)

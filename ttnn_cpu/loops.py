@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import intrinsic
 
 _SHARE = 1 << 18  # values, some quarter of a millisecond: less is not worth a thread, least of all on a busy machine
-_PARTS = 4  # of a thread
+_PARTS = 8  # of a thread
 
 Loop = Callable[..., None]
 
@@ -45,7 +45,7 @@ def compiled(
 def over_rows(loop: Loop, sources: Sequence[torch.Tensor], out: torch.Tensor, *settings: object, each: int = 1) -> None:
     """`loop(*sources, out, *settings)` over the first dim of all, contiguous and float32, whose words it gets as int32;
     in as many threads as torch uses. A value takes `each` steps."""
-    _over_words(loop, [tensor.numpy() for tensor in (*sources, out)], settings, each)
+    _over([tensor.numpy().view(np.int32) for tensor in (*sources, out)], loop, settings, each)
 
 
 def over_values(
@@ -53,12 +53,14 @@ def over_values(
 ) -> None:
     """The same over the values of all, one by one, or group by group."""
     shape = (-1, group) if group else (-1,)
-    _over_words(loop, [tensor.numpy().reshape(shape) for tensor in (*sources, out)], settings, each)
+    _over([tensor.numpy().reshape(shape).view(np.int32) for tensor in (*sources, out)], loop, settings, each)
 
 
-def _over_words(loop: Loop, arrays: Sequence[np.ndarray], settings: Sequence[object], each: int) -> None:
-    words = [array.view(np.int32) for array in arrays]
+def _over(words: Sequence[np.ndarray], loop: Loop, settings: Sequence[object], each: int) -> None:
     size, steps = len(words[-1]), words[-1].size * each
+    if steps < 2 * _SHARE:
+        loop(*words, *settings)
+        return
     in_threads(lambda first, end: loop(*[one[first:end] for one in words], *settings), size, steps)
 
 

@@ -48,40 +48,31 @@ def _rounded(word, to_even_first, add, keep):  # type: ignore[no-untyped-def]
     return _0 if word & _EXPONENT == _0 else int32((word + add) & keep)
 
 
-@compiled("void(int32[:,::1], int32[:,::1], boolean, int32, int32, int32)")
-def _on_chip_in_integers(words, out, to_even_first, add, keep, bits):  # type: ignore[no-untyped-def]
-    for group in range(words.shape[0]):
-        largest = _0
-        for i in range(16):
-            largest = max(largest, _rounded(words[group, i], to_even_first, add, keep) & _EXPONENT)
-        if largest == _0 or _LEAST <= largest <= _MOST:
+@compiled("void(int32[::1], int32[::1], boolean, int32, int32, int32, int32)")
+def _on_chip_in_integers(words, out, to_even_first, add, keep, bits, shared):  # type: ignore[no-untyped-def]
+    """One group under the exponent field `shared`."""
+    for i in range(16):
+        word = _rounded(words[i], to_even_first, add, keep)
+        exponent = (word & _EXPONENT) >> _23
+        if word & ~_SIGN == _EXPONENT:  # infinity
+            out[i] = word
             continue
-        shared = largest >> _23
-        for i in range(16):
-            word = _rounded(words[group, i], to_even_first, add, keep)
-            exponent = (word & _EXPONENT) >> _23
-            shift = min(shared - exponent, 29)
-            significand = (word & _SIGNIFICAND | _HIDDEN) >> _16
-            steps = min((significand + (1 << shift)) >> (shift + 1), 127) >> (7 - bits)
-            out[group, i] = _decoded(word, shared, steps if exponent else 0, bits)
+        shift = min(shared - exponent, 29)
+        significand = (word & _SIGNIFICAND | _HIDDEN) >> _16
+        steps = min((significand + (1 << shift)) >> (shift + 1), 127) >> (7 - bits)
+        out[i] = _decoded(word, shared, steps if exponent else 0, bits)
 
 
-@compiled("void(int32[:,::1], int32[:,::1], int32)")
-def _on_host_in_integers(words, out, bits):  # type: ignore[no-untyped-def]
+@compiled("void(int32[::1], int32[::1], int32, int32)")
+def _on_host_in_integers(words, out, bits, shared):  # type: ignore[no-untyped-def]
+    """One group under the exponent field `shared`."""
     drop = 24 - bits
-    for group in range(words.shape[0]):
-        largest = _0
-        for i in range(16):
-            largest = max(largest, words[group, i] & _EXPONENT)
-        if largest == _0 or _LEAST <= largest <= _MOST:
-            continue
-        shared = largest >> _23
-        for i in range(16):
-            word = words[group, i]
-            exponent = (word & _EXPONENT) >> _23
-            significand = (word & _SIGNIFICAND | _HIDDEN) >> min(shared - exponent, 31)
-            steps = (significand + ((1 << (drop - 1)) - 1) + ((significand >> drop) & 1)) >> drop
-            out[group, i] = _decoded(word, shared, min(steps, (1 << bits) - 1) if exponent else 0, bits)
+    for i in range(16):
+        word = words[i]
+        exponent = (word & _EXPONENT) >> _23
+        significand = (word & _SIGNIFICAND | _HIDDEN) >> min(shared - exponent, 31)
+        steps = (significand + ((1 << (drop - 1)) - 1) + ((significand >> drop) & 1)) >> drop
+        out[i] = _decoded(word, shared, min(steps, (1 << bits) - 1) if exponent else 0, bits)
 
 
 @compiled("void(int32[::1], int32[::1], boolean)")
@@ -96,7 +87,6 @@ def round_on_chip(words, out, to_even_first, add, keep, bits):  # type: ignore[n
     """`(word + add) & keep`, then to `bits` bits; before it to bfloat16, ties to even, if asked for."""
     one_less = int32(bits - _1)
     of_seven = np.float32(2.0) ** np.float32(bits - 7)
-    n_odd = _0
     for group in range(words.shape[0]):
         largest = _0
         for i in range(16):
@@ -113,16 +103,14 @@ def round_on_chip(words, out, to_even_first, add, keep, bits):  # type: ignore[n
             steps = as_float(out[group, i]) * up
             magnitude = np.floor(min(np.floor(abs(steps) + _HALF), _127) * of_seven) * down
             out[group, i] = as_word(magnitude) | (as_word(steps) & _SIGN) if magnitude != _ZERO else _0
-        n_odd += int32(largest != shared) & int32(largest != _0)
-    if n_odd > _0:
-        _on_chip_in_integers(words, out, to_even_first, add, keep, bits)
+        if largest != shared and largest != _0:
+            _on_chip_in_integers(words[group], out[group], to_even_first, add, keep, bits, int32(largest >> _23))
 
 
 @compiled("void(int32[:,::1], int32[:,::1], int32)")
 def round_on_host(words, out, bits):  # type: ignore[no-untyped-def]
     one_less = int32(bits - _1)
     to_bits, limit = np.float32(2.0) ** np.float32(bits - 24), np.float32(2.0) ** np.float32(bits) - np.float32(1)
-    n_odd = _0
     for group in range(words.shape[0]):
         largest = _0
         for i in range(16):
@@ -134,9 +122,8 @@ def round_on_host(words, out, bits):  # type: ignore[no-untyped-def]
             steps = as_float(words[group, i]) * up  # of the 24-bit significand at exponent S
             magnitude = min(np.rint(np.floor(abs(steps)) * to_bits), limit) * down
             out[group, i] = as_word(magnitude) | (as_word(steps) & _SIGN) if magnitude != _ZERO else _0
-        n_odd += int32(largest != shared) & int32(largest != _0)
-    if n_odd > _0:
-        _on_host_in_integers(words, out, bits)
+        if largest != shared and largest != _0:
+            _on_host_in_integers(words[group], out[group], bits, int32(largest >> _23))
 
 
 @compiled("void(int32[::1], int32[::1], int32[::1])")

@@ -23,6 +23,20 @@ def list_rows(weights, rows, counts):  # type: ignore[no-untyped-def]
         counts[device] = n
 
 
+@compiled("boolean(float32[:,:,::1], float32[:,::1])", in_any_order=True)
+def mark_rows(values, marks):  # type: ignore[no-untyped-def]
+    """values [D, M, N] -> marks [D, M]: 1, or nan for a row in which something is inf or nan. True where all are 1."""
+    n = 0
+    for device in range(values.shape[0]):
+        for row in range(values.shape[1]):
+            total = _0
+            for i in range(values.shape[2]):
+                total += values[device, row, i] * _0
+            marks[device, row] = np.float32(1) + total
+            n += total == _0
+    return n == marks.size
+
+
 @compiled("void(float32[:,:,::1], int64[:,::1], int64[::1], float32[:,:,::1])")
 def take_rows(source, rows, counts, out):  # type: ignore[no-untyped-def]
     """source [1 or D, M, N] -> out [D, m, N], the first counts[d] of them rows[d]; the others stay."""

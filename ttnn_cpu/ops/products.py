@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ttnn_cpu import chip_matmul, chip_rounding, chip_vector
-from ttnn_cpu.by_rows import ByRows, Wanted, rows_of
+from ttnn_cpu.by_rows import ByRows, Wanted, of_finite_rows, rows_of
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values
 from ttnn_cpu.enums import DataType, UnaryOpType
@@ -86,8 +86,7 @@ def multiplied_by_rows(
         return narrow.times(rows, counts) if narrow else product(rows, matrices(made(w)))
 
     def whole() -> Values:
-        rows = matrices(made(x))
-        y = times(rows, torch.full((1,), rows.shape[1])).reshape(-1, *shape, b.spec.shape[-1])
+        y = of_finite_rows(matrices(made(x)), times).reshape(-1, *shape, b.spec.shape[-1])
         return activate(y + aligned(made(biases[0]), len(shape) + 1) if biases else y, activations)
 
     def some(wanted: Wanted) -> Values:
