@@ -8,6 +8,8 @@ eager execution, traces (recorded now, run later) and meshes that know specs onl
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from math import prod
 
 import torch
 
@@ -17,9 +19,12 @@ from ttnn_cpu.chip_rounding import packed
 from ttnn_cpu.device import MeshDevice
 from ttnn_cpu.enums import FLOATS, UNSIGNED_BITS, DataType
 from ttnn_cpu.live_traces import note_allocation, refuse_new_program
+from ttnn_cpu.loops import without_torch_threads
 from ttnn_cpu.modes import is_exact
 from ttnn_cpu.spec import TensorSpec, storage_dtype
 from ttnn_cpu.tensor import Storage, Tensor, Unmade
+
+_LONG = 1 << 20  # values of all devices: some milliseconds
 
 Values = torch.Tensor
 Compute = Callable[..., "Values | Blocks | ByRows | Sequence[Values]"]
@@ -104,7 +109,12 @@ def run(
             output.storage.mutable = False
 
     key = (operation, *(t.spec for t in inputs), *(t.spec for t in outputs), *settings)
-    submit(operation, device, key, inputs, lambda: store(compute(*[tensor.values_or(*takes) for tensor in inputs])))
+    is_long = max(prod(tensor.spec.shape) for tensor in outputs) * device.num_devices > _LONG
+
+    def step() -> None:
+        store(compute(*[tensor.values_or(*takes) for tensor in inputs]))
+
+    submit(operation, device, key, inputs, step if is_long else partial(without_torch_threads, step))
     return outputs
 
 

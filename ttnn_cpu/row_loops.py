@@ -7,6 +7,7 @@ import numpy as np
 from ttnn_cpu.loops import compiled
 
 _0, _NAN = np.float32(0), np.float32(np.nan)
+_ODD, _MIX = np.int32(0x1E3779B1), np.int32(0x05EBCA77)
 
 
 @compiled("void(float32[:,::1], int64[:,::1], int64[::1])")
@@ -59,3 +60,37 @@ def put_rows(values, rows, counts, weights, out):  # type: ignore[no-untyped-def
                 out[device, row] = _0
         for i in range(counts[device % counts.size]):
             out[device, rows[device % rows.shape[0], i]] = values[device, i]
+
+
+@compiled("int32(int32[::1])")
+def _hash(words):  # type: ignore[no-untyped-def]
+    total = np.int32(0)
+    for i in range(words.size):
+        total += (words[i] ^ (words[i] >> np.int32(15))) * (np.int32(i) * _ODD | np.int32(1)) & np.int32(-1)
+    return total ^ (total >> np.int32(13))
+
+
+@compiled("int64(int32[:,:,::1], int64[::1], int64[:,::1], int64[::1], int64[:,::1])")
+def find_alike(words, counts, rows, n_different, places):  # type: ignore[no-untyped-def]
+    """words [D, m, K]: of each device's first counts[d] rows, counts [1 or D], those that no earlier one is alike to -> the
+    first n_different[d] of rows [D, m], and for each row its place among them, places [D, m]. Returns how many rows are
+    alike to others, on all devices."""
+    devices, most, _ = words.shape
+    size = 2
+    while size < 2 * most:
+        size *= 2
+    slots, n_alike = np.empty(size, np.int64), 0
+    for device in range(devices):
+        n = counts[device % counts.size]
+        slots[:], found = -1, 0
+        for row in range(n):
+            slot = _hash(words[device, row]) & (size - 1)
+            while slots[slot] >= 0 and not np.array_equal(words[device, rows[device, slots[slot]]], words[device, row]):
+                slot = (slot + 1) & (size - 1)
+            if slots[slot] < 0:
+                slots[slot], rows[device, found] = found, row
+                found += 1
+            places[device, row] = slots[slot]
+        n_different[device] = found
+        n_alike += n - found
+    return n_alike

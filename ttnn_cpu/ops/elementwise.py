@@ -159,8 +159,7 @@ def elementwise(
         if isinstance(x, Blocks) and isinstance(y, Blocks) and torch.equal(x.in_use, y.in_use) and not after:
             return Blocks(applied(x.kept, y.kept), x.in_use)
         if isinstance(x, ByRows) and isinstance(y, ByRows) and alike:
-            one, other = x, y
-            return ByRows(lambda: applied(one(), other()), lambda wanted: applied(one.some(wanted), other.some(wanted)))
+            return x.joined(y, applied)
         if isinstance(x, ByRows) and isinstance(y, torch.Tensor) and by_row and not (after or on_a or on_b):
             return weighted(x, y, torch_op)
         return applied(aligned(made(x), rank), None if y is None else aligned(made(y), rank))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ttnn_cpu import chip_matmul, chip_rounding, chip_vector
-from ttnn_cpu.by_rows import ByRows, Wanted, of_finite_rows, rows_of
+from ttnn_cpu.by_rows import ByRows, Wanted, of_rows, rows_of
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values
 from ttnn_cpu.enums import DataType, UnaryOpType
@@ -86,13 +86,13 @@ def multiplied_by_rows(
         return narrow.times(rows, counts) if narrow else product(rows, matrices(made(w)))
 
     def whole() -> Values:
-        y = of_finite_rows(matrices(made(x)), times).reshape(-1, *shape, b.spec.shape[-1])
+        y = of_rows(matrices(made(x)), times).reshape(-1, *shape, b.spec.shape[-1])
         return activate(y + aligned(made(biases[0]), len(shape) + 1) if biases else y, activations)
 
     def some(wanted: Wanted) -> Values:
         return activate(times(rows_of(x if isinstance(x, ByRows) else made(x), wanted), wanted.counts), activations)
 
-    return whole() if biases else ByRows(whole, some)
+    return whole() if biases else ByRows(whole, some, x.source if isinstance(x, ByRows) else made(x))
 
 
 def matrices(values: Values) -> Values:
