@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from ttnn_cpu import modes
@@ -17,8 +18,8 @@ _FEW = 8  # rows alike are worth the copying where they are more than one in so 
 class Wanted(NamedTuple):
     """Of each device the first counts[d] of the rows rows[d]: int64 [1 or D, m] and [1 or D]."""
 
-    rows: torch.Tensor
-    counts: torch.Tensor
+    rows: np.ndarray
+    counts: np.ndarray
 
 
 class ByRows:
@@ -64,24 +65,23 @@ def rows_of(values: torch.Tensor | ByRows, wanted: Wanted) -> torch.Tensor:
     """Values [1 or D, 1, .., M, N] -> [1 or D, m, N]; what is behind a device's wanted rows does not count."""
     if isinstance(values, ByRows):
         return values.some(wanted)
-    source = values.reshape(values.shape[0], *values.shape[-2:]).contiguous()
-    devices, most = max(len(source), len(wanted.rows)), wanted.rows.shape[1]
-    out = source.new_zeros(devices, most, source.shape[2])
-    take_rows(*(each.numpy() for each in (source, *wanted, out)))
+    devices, n_rows, width = values.shape[0], *values.shape[-2:]
+    out = values.new_zeros(max(devices, wanted.rows.shape[0]), wanted.rows.shape[1], width)
+    take_rows(values.contiguous().numpy().reshape(devices, n_rows, width), *wanted, out.numpy())
     return out
 
 
-def wanted_by(weights: torch.Tensor) -> Wanted:
+def wanted_by(weights: np.ndarray) -> Wanted:
     """The rows of a finite weight that is not 0, of weights [1 or D, M]."""
-    rows, counts = torch.empty(weights.shape, dtype=torch.int64), torch.empty(len(weights), dtype=torch.int64)
-    list_rows(weights.numpy(), rows.numpy(), counts.numpy())
-    return Wanted(rows[:, : max(1, int(counts.max()))].contiguous(), counts)
+    rows, counts = np.empty(weights.shape, np.int64), np.empty(weights.shape[0], np.int64)
+    list_rows(weights, rows, counts)
+    return Wanted(np.ascontiguousarray(rows[:, : max(1, counts.max())]), counts)
 
 
-def put_back(made: torch.Tensor, wanted: Wanted, weights: torch.Tensor) -> torch.Tensor:
-    """The wanted rows' values [D, m, N] -> [D, M, N]: with 0 the others are 0, and with a weight that is inf or nan, nan."""
-    whole = made.new_empty(len(made), weights.shape[1], made.shape[2])
-    put_rows(*(each.contiguous().numpy() for each in (made, *wanted, weights, whole)))
+def put_back(made: torch.Tensor, wanted: Wanted, weights: np.ndarray) -> torch.Tensor:
+    """The wanted rows' values [D, m, N] -> [D, M, N]: with 0 the others are 0, with a weight of inf or nan they are nan."""
+    whole = made.new_empty(made.shape[0], weights.shape[1], made.shape[2])
+    put_rows(made.contiguous().numpy(), *wanted, weights, whole.numpy())
     return whole
 
 
@@ -90,52 +90,57 @@ def weighted(
 ) -> torch.Tensor:
     """`multiply(values, weights)` for weights [1 or D, 1, .., M, 1], of the rows whose weight is finite and not 0; the
     others are 0 or nan without being made."""
-    column = weights.reshape(weights.shape[0], -1).contiguous()
+    column = weights.contiguous().numpy().reshape(weights.shape[0], -1)
     wanted = wanted_by(column)
-    found = None if values.source is None else different_rows(rows_of(values.source, wanted), wanted.counts)
+    found = _different(values.source, wanted)
     if found is None:
         made = values.some(wanted)
     else:
         of_those, places = found
-        numbers = wanted.rows.expand(len(of_those.rows), -1).gather(1, of_those.rows)
-        made = spread(values.some(Wanted(numbers, of_those.counts)), places, wanted.counts)
+        numbers = np.broadcast_to(wanted.rows, (of_those.rows.shape[0], wanted.rows.shape[1]))
+        numbers = np.take_along_axis(numbers, of_those.rows, 1)
+        made = _spread(values.some(Wanted(numbers, of_those.counts)), places, wanted.counts)
     made = multiply(made, rows_of(weights, wanted))
-    return put_back(made, wanted, column).reshape(len(made), *weights.shape[1:-1], made.shape[2])
+    return put_back(made, wanted, column).reshape(made.shape[0], *weights.shape[1:-1], made.shape[2])
 
 
-def of_rows(values: torch.Tensor, make: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+def of_rows(values: torch.Tensor, make: Callable[[torch.Tensor, np.ndarray], torch.Tensor]) -> torch.Tensor:
     """`make(values, counts)` of [1 or D, M, K], each row of which follows from the same row alone. A row in which something
     is inf or nan is nan without being made; of rows that are alike, as the padding of a pass is, one is made."""
     values = values.contiguous()
-    marks = torch.empty(values.shape[:2])
-    if not mark_rows(values.numpy(), marks.numpy()):
+    marks = np.empty(values.shape[:2], np.float32)
+    if not mark_rows(values.numpy(), marks):
         wanted = wanted_by(marks)
         return put_back(make(rows_of(values, wanted), wanted.counts), wanted, marks)
-    counts = torch.full((1,), values.shape[1])
+    counts = np.full(1, values.shape[1])
     found = different_rows(values, counts)
     if found is None:
         return make(values, counts)
     wanted, places = found
-    return spread(make(rows_of(values, wanted), wanted.counts), places, counts)
+    return _spread(make(rows_of(values, wanted), wanted.counts), places, counts)
 
 
-def different_rows(values: torch.Tensor, counts: torch.Tensor) -> tuple[Wanted, torch.Tensor] | None:
+def _different(source: torch.Tensor | None, wanted: Wanted) -> tuple[Wanted, np.ndarray] | None:
+    if source is None or wanted.rows.shape[1] <= TILE_SIZE:
+        return None
+    return different_rows(rows_of(source, wanted), wanted.counts)
+
+
+def different_rows(values: torch.Tensor, counts: np.ndarray) -> tuple[Wanted, np.ndarray] | None:
     """Of the first counts[d] rows of [D, m, K] those that differ, and each row's place among them, int64 [D, m]; None
-    where nearly all do."""
-    if values.shape[1] <= TILE_SIZE:
+    where nearly all do, or there are few."""
+    devices, n_rows = values.shape[:2]
+    if n_rows <= TILE_SIZE:
         return None
-    values = values.contiguous()
-    rows, places = (torch.zeros(values.shape[:2], dtype=torch.int64) for _ in range(2))
-    different = torch.empty(len(values), dtype=torch.int64)
-    given = values.view(torch.int32), counts, rows, different, places
-    n_alike, n = find_alike(*(each.numpy() for each in given)), int(counts.sum()) * (len(values) // len(counts))
-    if n_alike * _FEW < n:
+    rows, places, different = (np.zeros(shape, np.int64) for shape in ((devices, n_rows), (devices, n_rows), devices))
+    n_alike = find_alike(values.contiguous().view(torch.int32).numpy(), counts, rows, different, places)
+    if n_alike * _FEW < counts.sum() * (devices // counts.size):
         return None
-    return Wanted(rows[:, : int(different.max())].contiguous(), different), places
+    return Wanted(np.ascontiguousarray(rows[:, : different.max()]), different), places
 
 
-def spread(made: torch.Tensor, places: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+def _spread(made: torch.Tensor, places: np.ndarray, counts: np.ndarray) -> torch.Tensor:
     """Rows [D, n, N] that differ -> all, [D, m, N], from the places of the first counts[d] of them."""
-    whole = made.new_zeros(len(made), places.shape[1], made.shape[2])
-    take_rows(*(each.contiguous().numpy() for each in (made, places, counts, whole)))
+    whole = made.new_zeros(made.shape[0], places.shape[1], made.shape[2])
+    take_rows(made.contiguous().numpy(), places, counts, whole.numpy())
     return whole

@@ -36,15 +36,14 @@ class Narrow:
         in_threads(lambda first, end: widen(self._panels, out, first, end), n_panels, out.size)
         return values
 
-    def times(self, x: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    def times(self, x: torch.Tensor, counts: np.ndarray) -> torch.Tensor:
         """x [1 or D, m, K], of at most 8 bits, times these -> [D, m, N], of the first counts[d] rows, int64 [1 or D]; 0
         in the others."""
         of_a_device, inner = self._panels.shape[1:3]
-        devices, n_rows = max(len(x), len(self._panels)), x.shape[1]
-        out = torch.zeros(devices, n_rows, of_a_device * PANEL)
-        given = x.contiguous().numpy(), self._panels, counts.numpy(), out.numpy()
-        steps = (
-            int(np.maximum(given[2], (given[2] > 0) * _AS_MANY).sum()) * (devices // len(counts)) * out.shape[2] * inner
-        )
-        in_threads(lambda first, end: multiply_rows(*given, first, end), devices * of_a_device, steps // 16)
+        devices = max(x.shape[0], self._panels.shape[0])
+        out = torch.zeros(devices, x.shape[1], of_a_device * PANEL)
+        given = x.contiguous().numpy(), self._panels, counts, out.numpy()
+        rows = int(np.maximum(counts, (counts > 0) * _AS_MANY).sum()) * (devices // counts.size)
+        steps = rows * out.shape[2] * inner // 16
+        in_threads(lambda first, end: multiply_rows(*given, first, end), devices * of_a_device, steps)
         return out[..., : self._shape[-1]]

@@ -201,3 +201,16 @@ def find_places(positions, table, n_blocks, block, tile, users, pages, slots):  
         users[n], pages[n], slots[n] = user, page, slot
         n += 1
     return n
+
+
+@compiled("boolean(int32[::1], int32[:,::1], int64, int64)")
+def can_read(positions, table, n_blocks, block):  # type: ignore[no-untyped-def]
+    """Whether every page up to each user's position, positions [B], table [B, pages], is one of the n_blocks blocks; pages
+    behind it may be anything."""
+    for user in range(positions.size):
+        if positions[user] >= table.shape[1] * block:
+            return False
+        for page in range((positions[user] + block) // block):
+            if table[user, page] < 0 or table[user, page] >= n_blocks:
+                return False
+    return True

@@ -26,30 +26,30 @@ _CHUNK = 120  # rows that are multiplied with all panels before the next: they s
 _16 = np.int32(16)
 
 
-def _product_of(n_rows: int) -> Callable[..., Any]:
-    """product(x, row, panel, out, column): n_rows rows of x float32 [m, K], from `row` on, times panel uint16
-    [K, PANEL] -> the same rows of out float32 [m, N], from `column` on."""
+def product_of(n_rows: int) -> Callable[..., Any]:
+    """product(x, row, panel, start, out, column): n_rows rows of x float32 [m, K], from `row` on, times PANEL columns of
+    panel [K, ..], from `start` on, upper halves or float32 -> the same rows of out float32 [m, N], from `column` on."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        x, panel, out = (Rows(context, builder, signature.args[i], given[i]) for i in (0, 2, 3))
+        x, panel, out = (Rows(context, builder, signature.args[i], given[i]) for i in (0, 2, 4))
         rows = [builder.add(given[1], index(i)) for i in range(n_rows)]
         sums = [Sum(builder) for _ in rows]
         with cgutils.for_range(builder, panel.n_rows) as loop:
-            weights = panel.lanes(loop.index, index(0))
+            weights = panel.lanes(loop.index, given[3])
             for row, total in zip(rows, sums, strict=True):
                 total.add(x.everywhere(row, loop.index), weights, exact=True)
         for row, total in zip(rows, sums, strict=True):
-            out.keep(total(), row, given[4])
+            out.keep(total(), row, given[5])
         return context.get_dummy_value()
 
     @intrinsic
-    def product(context: Any, x: Any, row: Any, panel: Any, out: Any, column: Any) -> Any:
-        return types.void(x, types.int64, panel, out, types.int64), generate
+    def product(context: Any, x: Any, row: Any, panel: Any, start: Any, out: Any, column: Any) -> Any:
+        return types.void(x, types.int64, panel, types.int64, out, types.int64), generate
 
     return product
 
 
-_six, _four, _three, _two, _one = (_product_of(n_rows) for n_rows in (6, 4, 3, 2, 1))
+_six, _four, _three, _two, _one = (product_of(n_rows) for n_rows in (6, 4, 3, 2, 1))
 
 
 @compiled("void(float32[:,:,::1], uint16[:,:,:,::1], int64[::1], float32[:,:,::1], int64, int64)")
@@ -67,18 +67,18 @@ def multiply_rows(x, panels, counts, out, first, end):  # type: ignore[no-untype
             for number in range(start, stop):
                 panel, column, row = weight[number], number * PANEL, chunk
                 while row + 6 <= last:
-                    _six(rows, row, panel, into, column)
+                    _six(rows, row, panel, 0, into, column)
                     row += 6
                 left = last - row
                 if left >= 4:
-                    _four(rows, row, panel, into, column)
+                    _four(rows, row, panel, 0, into, column)
                     row, left = row + 4, left - 4
                 if left == 3:
-                    _three(rows, row, panel, into, column)
+                    _three(rows, row, panel, 0, into, column)
                 elif left == 2:
-                    _two(rows, row, panel, into, column)
+                    _two(rows, row, panel, 0, into, column)
                 elif left == 1:
-                    _one(rows, row, panel, into, column)
+                    _one(rows, row, panel, 0, into, column)
 
 
 @compiled("boolean(int32[:,:,::1], uint16[:,:,:,::1], int64, int64)")

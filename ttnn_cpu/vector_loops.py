@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ttnn_cpu.lanes import LANES
 from ttnn_cpu.loops import compiled
+from ttnn_cpu.product_loops import product_of
 
 _0, _1 = np.float32(0), np.float32(1)
-_SIGN, _BELOW_SIGN = np.int32(-0x80000000), np.int32(0x7FFFFFFF)
+_SIGN, _BELOW_SIGN = -0x80000000, 0x7FFFFFFF
 
 
 @compiled("void(float32[:,::1], float32[:,::1], float32, float32[:,::1], int64, int64)", in_any_order=True)
@@ -25,58 +27,58 @@ def normalize(rows, weights, epsilon, out, first, end):  # type: ignore[no-untyp
             into[j] = row[j] * scale * weight[j]
 
 
+_row_times = product_of(1)
+
+
 @compiled(
-    "void(float32[:,:,::1], float32[:,:,::1], float32[:,:,::1], float32[:,:,:,::1], float32[:,:,::1], int64, int64)",
-    contracts=True,
+    "void(float32[:,:,::1], float32[:,:,::1], float32[:,:,::1], float32[:,:,:,::1], int64, int64, float32[:,:,::1], int64,"
+    "int64)"
 )
-def rotate(x, cos, sin, tiles, out, first, end):  # type: ignore[no-untyped-def]
-    """x * cos + (x @ tile) * sin, every 32 columns of x by themselves, for x [n, rows, W]. cos and sin [1 or D, lines, W]
-    and tiles [1 or D, 1 or lines, 32, 32] each have n / D of n, and a line rows / lines of the rows."""
+def rotate(x, cos, sin, tiles, start, n_lines, out, first, end):  # type: ignore[no-untyped-def]
+    """x * cos + (x @ tile) * sin, every 32 columns of x by themselves, for x [n, rows, W] whose values have at most 8 bits.
+    Of cos and sin [1 or D, .., W] and of tiles [1 or D, 1 or .., 32, 32] the n_lines from `start` on count; each of D
+    has n / D of n, and a line rows / n_lines of the rows."""
     n, n_rows, width = x.shape
-    side, of_a_line = tiles.shape[2], n_rows // cos.shape[1]
-    turned = np.empty(side, np.float32)
+    side, of_a_line = tiles.shape[2], n_rows // n_lines
+    turned = np.empty((1, side), np.float32)
     for i in range(first, end):
         table, matrix = i * cos.shape[0] // n, i * tiles.shape[0] // n
         for row in range(n_rows):
-            line = row // of_a_line
-            tile = tiles[matrix, line % tiles.shape[1]]
-            values, into = x[i, row], out[i, row]
+            line = start + row // of_a_line
+            tile = tiles[matrix, line if tiles.shape[1] > 1 else 0]
+            values, into = x[i, row].reshape((-1, side)), out[i, row]
             cosines, sines = cos[table, line], sin[table, line]
-            for start in range(0, width, side):
-                turned[:] = _0
-                for k in range(side):
-                    value, column = values[start + k], tile[k]
-                    for j in range(side):
-                        turned[j] += value * column[j]
+            for block in range(width // side):
+                for column in range(0, side, LANES):
+                    _row_times(values, block, tile, column, turned, column)
+                at = block * side
                 for j in range(side):
-                    into[start + j] = values[start + j] * cosines[start + j] + turned[j] * sines[start + j]
+                    into[at + j] = values[block, j] * cosines[at + j] + turned[0, j] * sines[at + j]
 
 
-@compiled("void(int32[:,::1], boolean, int64[:,::1])")
-def first_in_order(words, largest, indices):  # type: ignore[no-untyped-def]
+@compiled("void(int32[:,::1], boolean, int64[:,::1], int64, int64)")
+def first_in_order(words, largest, indices, first, end):  # type: ignore[no-untyped-def]
     """The words of float32 rows [n, W] -> the indices [n, k] of the k first of them in order, the largest or smallest
     first, the lowest index first among equals; the two zeros are equal, nan lies beyond the infinity of its sign."""
-    k = indices.shape[1]
-    keys = np.empty(k, np.int32)
-    for row in range(words.shape[0]):
-        found, n = indices[row], 0
-        for i in range(words.shape[1]):
+    k, width = indices.shape[1], words.shape[1]
+    best = np.empty(k, np.int64)  # 32 bits that sort like the values, then 32 that prefer the lower index
+    for row in range(first, end):
+        n = 0
+        for i in range(width):
             word = words[row, i]
-            key = word if word >= 0 else np.int32(word ^ _BELOW_SIGN)
-            if word == _SIGN:
-                key = np.int32(0)
-            if not largest:
-                key = np.int32(~key)
-            if n == k:
-                if key <= keys[k - 1]:
-                    continue
-            else:
+            key = word if word >= 0 else 0 if word == _SIGN else word ^ _BELOW_SIGN
+            key = ((key if largest else ~key) << 32) + (width - 1 - i)
+            if n < k:
                 n += 1
+            elif key < best[k - 1]:
+                continue
             place = n - 1
-            while place > 0 and keys[place - 1] < key:
-                keys[place], found[place] = keys[place - 1], found[place - 1]
+            while place > 0 and best[place - 1] < key:
+                best[place] = best[place - 1]
                 place -= 1
-            keys[place], found[place] = key, i
+            best[place] = key
+        for i in range(k):
+            indices[row, i] = width - 1 - (best[i] & 0xFFFFFFFF)
 
 
 @compiled("void(float32[:,:,:,::1], float32[:,:,::1], int64, int64)")

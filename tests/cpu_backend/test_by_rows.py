@@ -161,7 +161,7 @@ def test_the_order_of_sums(n_rows: int, inner: int, width: int) -> None:
     weight = Narrow.of(w[:, None])
     assert weight is not None
     assert torch.equal(weight(), w[:, None])
-    counts = torch.tensor([n_rows, n_rows // 2])
+    counts = np.array([n_rows, n_rows // 2])
     expected = np.zeros((2, n_rows, width), np.float32)
     for k in range(inner):
         expected += x.numpy()[..., k, None] * w.numpy()[:, k, None]  # an exact product

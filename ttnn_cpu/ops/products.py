@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ttnn_cpu import chip_matmul, chip_rounding, chip_vector
@@ -81,7 +82,7 @@ def multiplied_by_rows(
     shape = a.spec.shape[:-1] if a.spec.shape.rank >= b.spec.shape.rank else (*b.spec.shape[:-2], a.spec.shape[-2])
     x, w, *biases = values
 
-    def times(rows: Values, counts: torch.Tensor) -> Values:
+    def times(rows: Values, counts: np.ndarray) -> Values:
         narrow = w if isinstance(w, Narrow) else b.storage.narrowed(made(w))
         return narrow.times(rows, counts) if narrow else product(rows, matrices(made(w)))
 

@@ -10,11 +10,13 @@ from ttnn_cpu.checks import check_interleaved, check_layout, check_options, chec
 from ttnn_cpu.configs import WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, mesh_of, run
 from ttnn_cpu.enums import BLOCK_FLOATS, FLOATS, DataType, Layout
+from ttnn_cpu.loops import in_threads
 from ttnn_cpu.memory import MemoryConfig
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
 from ttnn_cpu.vector_loops import first_in_order
 
+_STEPS = 16  # to put a value in its place
 # wider rows need 32-bit indices
 _MAX_UINT16_WIDTH = 65536
 
@@ -46,8 +48,9 @@ def sum(
 def top_indices(values: Values, k: int, largest: bool = True) -> Values:
     """The indices of the k first elements of every row in order, the lowest index first among equals."""
     rows = values.contiguous().view(-1, values.shape[-1])
-    indices = torch.empty(len(rows), k, dtype=torch.int64)
-    first_in_order(rows.view(torch.int32).numpy(), largest, indices.numpy())
+    indices = torch.empty(rows.shape[0], k, dtype=torch.int64)
+    given = rows.view(torch.int32).numpy(), largest, indices.numpy()
+    in_threads(lambda first, end: first_in_order(*given, first, end), rows.shape[0], rows.numel() * _STEPS)
     return indices.view(*values.shape[:-1], k)
 
 

@@ -36,18 +36,21 @@ def _check_inputs(operation: str, *tensors: Tensor) -> None:
             raise fail(operation, f"All input tensors must have dtype = bfloat16, got {tensor.spec.dtype.name}")
 
 
-def _rotate(x: Values, cos: Values, sin: Values, tiles: Values) -> Values:
-    """x [D, n, rows, W]; cos and sin [1 or D, 1 or n, lines, W], a line for rows / lines of the rows; tiles
-    [1 or D, 1 or lines, 32, 32]."""
+def _rotate(x: Values, cos: Values, sin: Values, tiles: Values, start: int, n_lines: int) -> Values:
+    """x [D, n, rows, W]; of cos and sin [1 or D, 1 or n, .., W] and of tiles [1 or D, 1 or .., 32, 32] the n_lines from
+    `start` on, each for rows / n_lines of the rows."""
     if is_chip():
-        return _rotate_on_chip(x, cos, sin, tiles)
-    devices, own = max(map(len, (x, cos, sin, tiles))), cos.shape[1]
-    tables = devices if own > 1 else max(len(cos), len(sin))
+        lines = slice(start, start + n_lines)
+        return _rotate_on_chip(x, cos[:, :, lines], sin[:, :, lines], tiles[:, lines] if tiles.shape[1] > 1 else tiles)
+    devices, own = max(each.shape[0] for each in (x, cos, sin, tiles)), cos.shape[1]
     x = x.expand(devices, *x.shape[1:]).contiguous()
     out = torch.empty_like(x)
-    cos, sin = (each.expand(tables, *each.shape[1:]).reshape(tables * own, *each.shape[2:]) for each in (cos, sin))
-    given = [each.contiguous().numpy() for each in (x.flatten(0, 1), cos, sin, tiles, out.flatten(0, 1))]
-    in_threads(lambda first, end: rotate(*given, first, end), len(given[0]), x.numel() * _STEPS)
+    n_tables = devices if own > 1 else max(cos.shape[0], sin.shape[0])
+    tables = (each.expand(n_tables, -1, -1, -1).reshape(n_tables * own, *each.shape[2:]) for each in (cos, sin))
+    shape = (devices * x.shape[1], *x.shape[2:])
+    given = [each.contiguous().numpy() for each in (x.view(shape), *tables, tiles)]
+    made = out.view(shape).numpy()
+    in_threads(lambda first, end: rotate(*given, start, n_lines, made, first, end), shape[0], x.numel() * _STEPS)
     return out
 
 
@@ -108,8 +111,8 @@ def rotary_embedding_llama(
 
     def compute(x: Values, cos: Values, sin: Values, tile: Values) -> Values:
         batches = 1 if table_heads == 1 else have.shape[0]
-        tables = (table[:, 0, :, :length].repeat(1, batches, 1, 1) for table in (cos, sin))
-        turned = _rotate(x.flatten(1, 2), *tables, tile[:, 0])
+        cos, sin = (table[:, 0].repeat(1, batches, 1, 1) if batches > 1 else table[:, 0] for table in (cos, sin))
+        turned = _rotate(x.flatten(1, 2), cos, sin, tile[:, 0], 0, length)
         return turned.reshape(-1, *have.shape)
 
     return run(operation, inputs, [spec], compute)[0]
@@ -169,8 +172,13 @@ class _DecodeRotation:
 
     def __call__(self, x: Values, cos: Values, sin: Values, trans_mat: Values) -> Values:
         tiles = trans_mat.reshape(trans_mat.shape[0], -1, TILE_SIZE, TILE_SIZE)
-        lines = (table[:, :, self.rows, 0] for table in (cos, sin))
-        turned = _rotate(x.flatten(2, 3), *lines, tiles[:, self.tiles])
+        cos, sin = cos[:, :, :, 0], sin[:, :, :, 0]
+        if self.tiles != self.rows or not isinstance(self.rows, slice):
+            cos, sin, tiles = cos[:, :, self.rows], sin[:, :, self.rows], tiles[:, self.tiles]
+            first = 0
+        else:
+            first = self.rows.start
+        turned = _rotate(x.flatten(2, 3), cos, sin, tiles, first, x.shape[2])
         return turned.reshape(-1, *x.shape[1:])
 
 

@@ -114,6 +114,8 @@ def sampling(
 
 def draw(values: Values, k: Values, p: Values, inverse_temperature: Values, threshold: Values) -> Values:
     """values [B, W], the rest [B] -> the column chosen in each row [B]."""
+    if int(k.max()) == 1:
+        return top_indices(values, 1).squeeze(1)
     columns = top_indices(values, min(MAX_CANDIDATES, values.shape[1]))
     best = torch.gather(values, 1, columns) * inverse_temperature.unsqueeze(1)
     beyond = torch.arange(best.shape[1]) >= k.unsqueeze(1)

@@ -16,7 +16,7 @@ from ttnn_cpu.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from ttnn_cpu.modes import is_chip
 from ttnn_cpu.ops.kv_cache import check_pages
 from ttnn_cpu.ops.sdpa import gathered
-from ttnn_cpu.paged_loops import attend_to_pages
+from ttnn_cpu.paged_loops import attend_to_pages, can_read
 from ttnn_cpu.spec import tensor_spec
 from ttnn_cpu.tensor import Tensor
 
@@ -143,20 +143,28 @@ def attend(
     The arithmetic of a user's row depends on its own length only, to the last bit.
     """
     k, v = (cache.halves if isinstance(cache, Halves) else cache.contiguous().numpy() for cache in (keys, values))
-    devices = max(map(len, (q, k, v)))
+    devices = max(q.shape[0], k.shape[0], v.shape[0])
     _, users, heads, width = q.shape
-    block, reach = k.shape[3], table.shape[1] * k.shape[3]
-    if (positions >= reach).any():
-        user = int(positions.argmax())
+    of_users, at = table.contiguous().numpy(), positions.contiguous().numpy()
+    if not can_read(at, of_users, k.shape[1], k.shape[3]):
+        _refuse(table, positions, k.shape[1], k.shape[3])
+    if at.min() < 0:
+        out = garbage((users, heads, width), DataType.BFLOAT16).expand(devices, -1, -1, -1).clone()
+    else:
+        out = torch.empty(devices, users, heads, width)
+    given = q.contiguous().numpy(), k, v, of_users, at, scale, out.numpy()
+    steps = int(at.sum() + users) * devices * heads * width // 4
+    in_threads(lambda first, end: attend_to_pages(*given, first, end), devices * users, steps)
+    return out
+
+
+def _refuse(table: Values, positions: Values, blocks: int, block: int) -> None:
+    """Says what is wrong with pages that cannot be read."""
+    reach = table.shape[1] * block
+    user = int(positions.argmax())
+    if int(positions[user]) >= reach:
         raise fail(
             _OPERATION,
             f"cur_pos {int(positions[user])} is beyond the {table.shape[1]} pages of {block} tokens of user {user}",
         )
-    # pages past a user's last token may hold anything, -1 included: they are not read
-    check_pages(_OPERATION, table[torch.arange(0, reach, block) <= positions.unsqueeze(1)], k.shape[1])
-    out = garbage((users, heads, width), DataType.BFLOAT16).expand(devices, -1, -1, -1).clone()
-    table_of_users, at = table.contiguous().numpy(), positions.contiguous().numpy()
-    given = q.contiguous().numpy(), k, v, table_of_users, at, scale, out.numpy()
-    steps = int((positions + 1).sum()) * devices * heads * width // 4
-    in_threads(lambda first, end: attend_to_pages(*given, first, end), devices * users, steps)
-    return out
+    check_pages(_OPERATION, table[torch.arange(0, reach, block) <= positions.unsqueeze(1)], blocks)
