@@ -34,8 +34,8 @@ class ByRows:
         some: Callable[[Wanted], torch.Tensor],
         source: torch.Tensor | None = None,
     ) -> None:
-        """`some` gives [D, m, N]; what it gives behind a device's wanted rows does not count. `source` [1 or D, 1, .., M, K]
-        is what the rows of one device follow from, if it is one tensor."""
+        """`some` gives [D, m, N]; what it gives behind a device's wanted rows does not count. `source`
+        [1 or D, 1, .., M, K] is what all rows follow from, where that is one tensor."""
         self._whole, self._some, self.source, self._mode = whole, some, source, modes.current()
 
     def __call__(self) -> torch.Tensor:
@@ -79,7 +79,7 @@ def wanted_by(weights: np.ndarray) -> Wanted:
 
 
 def put_back(made: torch.Tensor, wanted: Wanted, weights: np.ndarray) -> torch.Tensor:
-    """The wanted rows' values [D, m, N] -> [D, M, N]: with 0 the others are 0, with a weight of inf or nan they are nan."""
+    """The wanted rows' values [D, m, N] -> [D, M, N]: the others are 0, or nan with a weight of inf or nan."""
     whole = made.new_empty(made.shape[0], weights.shape[1], made.shape[2])
     put_rows(made.contiguous().numpy(), *wanted, weights, whole.numpy())
     return whole
@@ -105,8 +105,8 @@ def weighted(
 
 
 def of_rows(values: torch.Tensor, make: Callable[[torch.Tensor, np.ndarray], torch.Tensor]) -> torch.Tensor:
-    """`make(values, counts)` of [1 or D, M, K], each row of which follows from the same row alone. A row in which something
-    is inf or nan is nan without being made; of rows that are alike, as the padding of a pass is, one is made."""
+    """`make(values, counts)` of [1 or D, M, K], each row of which follows from the same row alone. A row in which
+    something is inf or nan is nan without being made; of rows that are alike, as the padding of a pass, one is made."""
     values = values.contiguous()
     marks = np.empty(values.shape[:2], np.float32)
     if not mark_rows(values.numpy(), marks):

@@ -83,8 +83,8 @@ def without_torch_threads(step: Callable[[], None]) -> None:
 
 
 def in_threads(run: Callable[[int, int], None], n: int, steps: int) -> None:
-    """`run(first, end)` of `n`, in as many threads as torch uses where their `steps` in all are worth it. Each takes the
-    next part when it is through with one, so that nobody waits for a thread that has to share its core."""
+    """`run(first, end)` of `n`, in as many threads as torch uses where their `steps` in all are worth it. Each takes
+    the next part when it is through with one, so that nobody waits for a thread that has to share its core."""
     threads = min(_threads or torch.get_num_threads(), steps // _SHARE, n)
     if threads <= 1:
         run(0, n)

@@ -28,8 +28,8 @@ _ONE, _23 = np.int32(127 << 23), np.int32(23)
 
 
 def _scores_of(n_heads: int) -> Callable[..., Any]:
-    """scores(q, head, keys, n, out, start): n_heads rows of q float32 [H, W], from `head` on, times each of the first n of
-    keys [block, W] -> the same rows of out [H, ..], from column `start` on. Both have at most 8 bits of significand."""
+    """scores(q, head, keys, n, out, start): n_heads rows of q float32 [H, W], from `head` on, times each of the first n
+    of keys [block, W] -> the same rows of out [H, ..], from column `start` on. Both have at most 8 bits."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
         q, keys, out = (Rows(context, builder, signature.args[i], given[i]) for i in (0, 2, 4))
@@ -52,8 +52,8 @@ def _scores_of(n_heads: int) -> Callable[..., Any]:
 
 
 def _weighted_by(n_heads: int) -> Callable[..., Any]:
-    """weighted(weights, start, values, head, out): values [block, W] times each of n_heads rows of weights [H, ..], from
-    `head` and the column `start` on, -> added to the same rows of out [H, W]."""
+    """weighted(weights, start, values, head, out): values [block, W] times each of n_heads rows of weights [H, ..],
+    from `head` and the column `start` on, -> added to the same rows of out [H, W]."""
     at_once = 2 if n_heads < 4 else 1  # so many lanes, for sums that do not wait for each other, but stay in registers
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
@@ -121,7 +121,7 @@ def attend_to_pages(q, k, v, table, positions, scale, out, first, end):  # type:
     """q [1 or D, B, H, W]; k and v [1 or D, NB, KV, block, W], float32 or upper halves, table [B, pages], positions [B]
     -> out [D, B, H, W], of the pairs of a device and a user from `first` to before `end`; the row of a position of -1
     stays."""
-    _, users, heads, width = out.shape
+    users, heads = out.shape[1:3]
     kv_heads, block = k.shape[2], k.shape[3]
     of_a_key = heads // kv_heads
     scores = np.empty((heads, table.shape[1] * block), np.float32)
@@ -205,8 +205,8 @@ def find_places(positions, table, n_blocks, block, tile, users, pages, slots):  
 
 @compiled("boolean(int32[::1], int32[:,::1], int64, int64)")
 def can_read(positions, table, n_blocks, block):  # type: ignore[no-untyped-def]
-    """Whether every page up to each user's position, positions [B], table [B, pages], is one of the n_blocks blocks; pages
-    behind it may be anything."""
+    """Whether every page up to each user's position, positions [B], table [B, pages], is one of the n_blocks blocks;
+    pages behind it may be anything."""
     for user in range(positions.size):
         if positions[user] >= table.shape[1] * block:
             return False

@@ -27,8 +27,9 @@ _16 = np.int32(16)
 
 
 def product_of(n_rows: int) -> Callable[..., Any]:
-    """product(x, row, panel, start, out, column): n_rows rows of x float32 [m, K], from `row` on, times PANEL columns of
-    panel [K, ..], from `start` on, upper halves or float32 -> the same rows of out float32 [m, N], from `column` on."""
+    """product(x, row, panel, start, out, column): n_rows rows of x float32 [m, K], from `row` on, times PANEL columns
+    of panel [K, ..], from `start` on, upper halves or float32 -> the same rows of out float32 [m, N], from `column` on.
+    """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
         x, panel, out = (Rows(context, builder, signature.args[i], given[i]) for i in (0, 2, 4))
@@ -83,8 +84,8 @@ def multiply_rows(x, panels, counts, out, first, end):  # type: ignore[no-untype
 
 @compiled("boolean(int32[:,:,::1], uint16[:,:,:,::1], int64, int64)")
 def narrow(words, panels, first, end):  # type: ignore[no-untyped-def]
-    """words [D, K, N] -> panels [D, N / PANEL, K, PANEL], of which those behind N are 0; of all devices' panels those from
-    `first` to before `end`. False where a lower half is not 0."""
+    """words [D, K, N] -> panels [D, N / PANEL, K, PANEL], where what is behind N stays; of all devices' panels those
+    from `first` to before `end`. False where a lower half is not 0."""
     lower = np.int32(0)
     _, of_a_device, inner, _ = panels.shape
     for block in range(first, end):

@@ -72,9 +72,9 @@ def _hash(words):  # type: ignore[no-untyped-def]
 
 @compiled("int64(int32[:,:,::1], int64[::1], int64[:,::1], int64[::1], int64[:,::1])")
 def find_alike(words, counts, rows, n_different, places):  # type: ignore[no-untyped-def]
-    """words [D, m, K]: of each device's first counts[d] rows, counts [1 or D], those that no earlier one is alike to -> the
-    first n_different[d] of rows [D, m], and for each row its place among them, places [D, m]. Returns how many rows are
-    alike to others, on all devices."""
+    """words [D, m, K]: of each device's first counts[d] rows, counts [1 or D], those that are like no earlier one are
+    the first n_different[d] of rows [D, m]; places [D, m] has for each row the place among them of what it is like.
+    Returns how many rows are like others, on all devices."""
     devices, most, _ = words.shape
     size = 2
     while size < 2 * most:

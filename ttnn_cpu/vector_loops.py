@@ -31,16 +31,16 @@ _row_times = product_of(1)
 
 
 @compiled(
-    "void(float32[:,:,::1], float32[:,:,::1], float32[:,:,::1], float32[:,:,:,::1], int64, int64, float32[:,:,::1], int64,"
-    "int64)"
+    "void(float32[:,:,::1], float32[:,:,::1], float32[:,:,::1], float32[:,:,:,::1], int64, int64, float32[:,:,::1],"
+    "int64, int64)"
 )
 def rotate(x, cos, sin, tiles, start, n_lines, out, first, end):  # type: ignore[no-untyped-def]
-    """x * cos + (x @ tile) * sin, every 32 columns of x by themselves, for x [n, rows, W] whose values have at most 8 bits.
-    Of cos and sin [1 or D, .., W] and of tiles [1 or D, 1 or .., 32, 32] the n_lines from `start` on count; each of D
-    has n / D of n, and a line rows / n_lines of the rows."""
+    """x * cos + (x @ tile) * sin, every 32 columns by themselves, of x [n, rows, W]. Of cos and sin [1 or D, .., W] and
+    of tiles [1 or D, 1 or .., 32, 32] the n_lines from `start` on count; each of D is for n / D of n, each line for
+    rows / n_lines of the rows."""
     n, n_rows, width = x.shape
     side, of_a_line = tiles.shape[2], n_rows // n_lines
-    turned = np.empty((1, side), np.float32)
+    turned = np.empty((width // side, side), np.float32)
     for i in range(first, end):
         table, matrix = i * cos.shape[0] // n, i * tiles.shape[0] // n
         for row in range(n_rows):
@@ -53,7 +53,7 @@ def rotate(x, cos, sin, tiles, start, n_lines, out, first, end):  # type: ignore
                     _row_times(values, block, tile, column, turned, column)
                 at = block * side
                 for j in range(side):
-                    into[at + j] = values[block, j] * cosines[at + j] + turned[0, j] * sines[at + j]
+                    into[at + j] = values[block, j] * cosines[at + j] + turned[block, j] * sines[at + j]
 
 
 @compiled("void(int32[:,::1], boolean, int64[:,::1], int64, int64)")

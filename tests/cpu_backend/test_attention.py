@@ -8,6 +8,8 @@ import torch
 import ttnn_cpu as ttnn
 from tests.cpu_backend.helpers import TILE, counters, get, open_mesh, put, sharded
 from tests.cpu_backend.test_chip_rounding import slow_block
+from ttnn_cpu.halves import Halves
+from ttnn_cpu.ops.sdpa_decode import attend
 
 WIDTH, BLOCK = 32, 32
 
@@ -109,6 +111,60 @@ def test_a_copy_of_the_cache_does_not_change_with_it() -> None:
     )
     assert get(before).max() == get(kept).max() == 1.0
     assert get(cache).max() == 7.0
+
+
+def test_a_cache_is_kept_in_half_the_memory() -> None:
+    """Except where its values have more bits: of float32, or written with rounding off."""
+    mesh = open_mesh()
+    place = sharded("HEIGHT", 1, 32, WIDTH)
+    table = counters(mesh, [[1]])
+
+    def write(cache: ttnn.Tensor, slot: int) -> torch.Tensor:
+        new = torch.randn(1, 1, 1, WIDTH, generator=torch.Generator().manual_seed(slot))
+        given = put(mesh, new, ttnn.float32, memory_config=place)
+        ttnn.experimental.paged_update_cache(cache, given, update_idxs_tensor=counters(mesh, [slot]), page_table=table)
+        return new[0, 0, 0]
+
+    for dtype in (ttnn.bfloat16, ttnn.bfloat8_b, ttnn.bfloat4_b):
+        cache = paged(mesh, 2, 1, dtype)
+        write(cache, 0)
+        assert isinstance(cache.storage.unmade, Halves)
+        narrow = get(cache).float()
+        with ttnn.exact_values():
+            new = write(cache, 1)
+            assert cache.storage.unmade is None
+            exact = get(cache).float()
+            assert torch.equal(exact[1, 0, 1], new)
+            assert torch.equal(exact[1, 0, 0], narrow[1, 0, 0])
+        write(cache, 2)
+        with ttnn.exact_values():
+            assert torch.equal(get(cache)[1, 0, :2].float(), exact[1, 0, :2]), "what has more bits keeps them"
+    cache = paged(mesh, 2, 1, ttnn.float32)
+    new = write(cache, 3)
+    assert torch.equal(get(cache)[1, 0, 3], new)
+    assert cache.storage.unmade is None
+
+
+@pytest.mark.parametrize("width", [32, 96, 128])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(1, 1), (2, 1), (3, 1), (4, 2), (7, 1), (12, 2)])
+def test_halves_are_attended_to_as_floats_are(heads: int, kv_heads: int, width: int) -> None:
+    """To the last bit; and both as attention is defined."""
+    generator = torch.Generator().manual_seed(0)
+    positions, pages = torch.tensor([0, 31, 32, 90], dtype=torch.int32), 3
+    users, blocks = len(positions), len(positions) * pages
+    q = torch.randn(2, users, heads, width, generator=generator).bfloat16().float()
+    k, v = (torch.randn(2, blocks, kv_heads, BLOCK, width, generator=generator).bfloat16().float() for _ in range(2))
+    table = torch.randperm(blocks, generator=generator).to(torch.int32).reshape(users, pages)
+    floats = attend(q, k, v, table, positions, 0.25)
+    kept = [Halves.of(cache) for cache in (k, v)]
+    assert kept[0] is not None
+    assert kept[1] is not None
+    assert torch.equal(attend(q, *kept, table, positions, 0.25), floats)
+    for device in range(2):
+        for user, position in enumerate(positions.tolist()):
+            rows = (cache[device, table[user]].transpose(1, 2).flatten(0, 1)[: position + 1] for cache in (k, v))
+            expected = plain_attention(q[device, user], *rows, 0.25)
+            torch.testing.assert_close(floats[device, user], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("length", [1, 31, 32, 33, 70])

@@ -9,7 +9,7 @@ import torch
 
 import ttnn_cpu as ttnn
 from tests.cpu_backend.helpers import counters, get, open_mesh, put, sharded
-from ttnn_cpu.by_rows import ByRows
+from ttnn_cpu.by_rows import ByRows, different_rows
 from ttnn_cpu.narrow import Narrow
 
 DEVICES, ROWS, DIM, HIDDEN = 4, 32, 40, 560  # 560: more than a block of columns, and no whole number of them
@@ -93,6 +93,44 @@ def test_rows_of_garbage_stay_garbage() -> None:
             expected = {0: [3], 1: [], 2: [3, 5, 9], 3: [9]}[device]
             assert is_garbage.nonzero().flatten().tolist() == expected
             assert torch.equal(made[0, 0, ~is_garbage], before[0, 0, ~is_garbage])
+
+
+@pytest.mark.parametrize("n_rows", [33, 256])
+def test_rows_that_are_alike(n_rows: int) -> None:
+    """Each is found at the place of the first one that it is like, on its own device; 0 and -0 are not alike."""
+    generator = np.random.default_rng(0)
+    different = generator.standard_normal((2, 5, 37)).astype(np.float32)
+    different[0, 1], different[0, 2] = 0.0, -0.0
+    which = generator.integers(5, size=(2, n_rows))
+    values = torch.from_numpy(np.take_along_axis(different, which[..., None], 1))
+    counts = np.array([n_rows, n_rows - 7])
+    found = different_rows(values, counts)
+    assert found is not None
+    wanted, places = found
+    for device, n in enumerate(counts):
+        first = {int(one): list(which[device]).index(one) for one in which[device, :n]}
+        assert wanted.counts[device] == len(first)
+        rows = wanted.rows[device, : len(first)].tolist()
+        assert rows == sorted(first.values())
+        assert [rows[place] for place in places[device, :n]] == [first[int(one)] for one in which[device, :n]]
+    assert different_rows(torch.randn(1, n_rows, 37), np.array([n_rows])) is None
+
+
+def test_padding_is_multiplied_once() -> None:
+    """And the rows that are alike have other weights."""
+    chain = Chain(repeats=5)
+    rows = get(chain.x).float()
+    rows[:, :, 50:] = rows[:, :, 50:51]
+    weights = whole_numbers(DEVICES, 1, 5 * ROWS, 1, seed=7)
+    chain.x = put(chain.mesh, rows, ttnn.bfloat16)
+    chain.weights = put(chain.mesh, weights, ttnn.bfloat16, shard=0)
+    later, at_once = chain.run(), chain.run(at_once=True)
+    assert all(map(torch.equal, later, at_once))
+    alone = Chain(repeats=5)
+    alone.x = put(alone.mesh, rows[:, :, :51].repeat(1, 1, 4, 1)[:, :, : 5 * ROWS], ttnn.bfloat16)
+    alone.weights = put(alone.mesh, weights, ttnn.bfloat16, shard=0)
+    for whole, part in zip(later, alone.run(), strict=True):
+        assert torch.equal(whole[0, 0, :51], part[0, 0, :51])
 
 
 def test_weights_that_are_gone_or_written_over_by_then() -> None:

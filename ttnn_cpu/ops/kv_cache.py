@@ -122,7 +122,7 @@ def _update(operation: str, cache: Tensor, new: Tensor, update_idxs: Tensor, pag
     """Write row u of `new` to position update_idxs[u] of user u; a position of -1 writes nothing."""
     rows = as_stored(new.values(), cache.spec.dtype, packed)
     positions, table = update_idxs.values().numpy(), page_table.values().numpy()
-    target = _writable(cache, max(map(len, (rows, positions, table))))
+    target = _writable(cache, max(rows.shape[0], len(positions), len(table)))
     kept = _as_kept(target, rows)
     if len(positions) == len(table) == 1:
         write_to_pages(target, kept, *_places(operation, cache, positions[0], table[0]))

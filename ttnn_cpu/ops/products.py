@@ -77,8 +77,8 @@ def multiplied_by_rows(
     are_matrices = all(extent == 1 for tensor in (a, b) for extent in tensor.spec.shape[:-2])
     few_bits = DataType.FLOAT32 not in (a.spec.dtype, b.spec.dtype)
     if not (is_rounded_once() and are_matrices and few_bits):
-        x, w, *row = map(made, values)
-        return multiplied(operation, x, w, row[0] if row else None, activations, *how)
+        left, right, *row = map(made, values)
+        return multiplied(operation, left, right, row[0] if row else None, activations, *how)
     shape = a.spec.shape[:-1] if a.spec.shape.rank >= b.spec.shape.rank else (*b.spec.shape[:-2], a.spec.shape[-2])
     x, w, *biases = values
 
