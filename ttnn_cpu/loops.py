@@ -24,15 +24,12 @@ _threads: int | None = None  # that torch had before it was told to take one
 Loop = Callable[..., None]
 
 
-def compiled(
-    *signatures: str, in_any_order: bool = False, contracts: bool = False
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`in_any_order`: sums of floats need not be taken one after the other, so that they go in the machine's width.
-    `contracts`: a product need not be rounded before it is added."""
+def compiled(*signatures: str, in_any_order: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`in_any_order`: sums of floats need not be taken one after the other, so that they go in the machine's width."""
 
     def decorate(loop: Callable[..., Any]) -> Callable[..., Any]:
         def made(keep: bool) -> Callable[..., Any]:
-            free = {"reassoc", "contract"} if in_any_order else {"contract"} if contracts else set()
+            free = {"reassoc", "contract"} if in_any_order else set()
             return numba.njit(list(signatures), nogil=True, error_model="numpy", fastmath=free, cache=keep)(loop)
 
         try:

@@ -172,13 +172,12 @@ class _DecodeRotation:
 
     def __call__(self, x: Values, cos: Values, sin: Values, trans_mat: Values) -> Values:
         tiles = trans_mat.reshape(trans_mat.shape[0], -1, TILE_SIZE, TILE_SIZE)
-        cos, sin = cos[:, :, :, 0], sin[:, :, :, 0]
-        if self.tiles != self.rows or not isinstance(self.rows, slice):
-            cos, sin, tiles = cos[:, :, self.rows], sin[:, :, self.rows], tiles[:, self.tiles]
-            first = 0
+        cos, sin, start = cos[:, :, :, 0], sin[:, :, :, 0], 0
+        if isinstance(self.rows, slice) and self.tiles == self.rows:  # as they should be: nothing need be taken out
+            start = self.rows.start
         else:
-            first = self.rows.start
-        turned = _rotate(x.flatten(2, 3), cos, sin, tiles, first, x.shape[2])
+            cos, sin, tiles = cos[:, :, self.rows], sin[:, :, self.rows], tiles[:, self.tiles]
+        turned = _rotate(x.flatten(2, 3), cos, sin, tiles, start, x.shape[2])
         return turned.reshape(-1, *x.shape[1:])
 
 
