@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from threading import local
 from typing import Any
 
 import numba
@@ -19,7 +20,7 @@ from numba.extending import intrinsic
 
 _SHARE = 1 << 18  # values, some quarter of a millisecond: less is not worth a thread, least of all on a busy machine
 _PARTS = 8  # of a thread
-_threads: int | None = None  # that torch had before it was told to take one
+_of_torch = local()  # .threads: that torch had in this Python thread before it was told to take one
 
 Loop = Callable[..., None]
 
@@ -65,24 +66,24 @@ def _over(words: Sequence[np.ndarray], loop: Loop, settings: Sequence[object], e
 def without_torch_threads(step: Callable[[], None]) -> None:
     """`step()`, in which torch's own operations take one thread: theirs wait for each other, spinning on the cores that
     `in_threads` has use for, and what is short is over before they have begun."""
-    global _threads
-    before, n = _threads, torch.get_num_threads()
+    n = torch.get_num_threads()
     if n == 1:
         step()
         return
-    _threads = n
+    _of_torch.threads = n
     torch.set_num_threads(1)
     try:
         step()
     finally:
         torch.set_num_threads(n)
-        _threads = before
+        del _of_torch.threads
 
 
 def in_threads(run: Callable[[int, int], None], n: int, steps: int) -> None:
     """`run(first, end)` of `n`, in as many threads as torch uses where their `steps` in all are worth it. Each takes
     the next part when it is through with one, so that nobody waits for a thread that has to share its core."""
-    threads = min(_threads or torch.get_num_threads(), steps // _SHARE, n)
+    most = getattr(_of_torch, "threads", None) or torch.get_num_threads()
+    threads = min(most, steps // _SHARE, n)
     if threads <= 1:
         run(0, n)
         return

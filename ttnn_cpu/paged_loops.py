@@ -1,6 +1,6 @@
 """Loops over the pages of a KV cache, compiled: nothing is gathered to be thrown away.
 
-The widths of heads and blocks are whole tiles. Sums go over lanes, then over what is in them (`lanes`), and what is not
+The widths of heads are whole tiles. Sums go over lanes, then over what is in them (`lanes`), and what is not
 exact is rounded at each step: the same bits on every machine.
 """
 
@@ -124,7 +124,7 @@ def attend_to_pages(q, k, v, table, positions, scale, out, first, end):  # type:
     users, heads = out.shape[1:3]
     kv_heads, block = k.shape[2], k.shape[3]
     of_a_key = heads // kv_heads
-    scores = np.empty((heads, table.shape[1] * block), np.float32)
+    scores = np.empty((heads, table.shape[1] * block + LANES), np.float32)
     for pair in range(first, end):
         device, user = pair // users, pair % users
         n_keys = positions[user] + 1
@@ -147,7 +147,7 @@ def attend_to_pages(q, k, v, table, positions, scale, out, first, end):  # type:
                 if head < last:
                     _scores_of_1(rows, head, keys, n, scores, start)
         for head in range(heads):
-            row = scores[head, : n_pages * block]
+            row = scores[head, : (n_pages * block + LANES - 1) // LANES * LANES]
             row[n_keys:] = -np.inf
             total = _exponentiate(row, scale)
             for key in range(n_keys):

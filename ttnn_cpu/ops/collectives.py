@@ -126,6 +126,8 @@ def _joined(x: Values, axis: int) -> Values:
 
 def _summed(x: Values, axis: int) -> Values:
     """[D, *shape] -> the sum over the devices, of each of D parts along `axis` of the shape, flat."""
+    if x.dtype is not torch.float32:
+        return torch.stack(x.sum(0).chunk(len(x), axis))
     parts = x.contiguous().view(len(x), x.shape[1 : axis + 1].numel(), len(x), -1)
     out = torch.empty(len(x), parts.shape[1], parts.shape[3])
     given = parts.numpy(), out.numpy()

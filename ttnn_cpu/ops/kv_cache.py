@@ -121,7 +121,7 @@ def _check_update(
 def _update(operation: str, cache: Tensor, new: Tensor, update_idxs: Tensor, page_table: Tensor) -> None:
     """Write row u of `new` to position update_idxs[u] of user u; a position of -1 writes nothing."""
     rows = as_stored(new.values(), cache.spec.dtype, packed)
-    positions, table = update_idxs.values().numpy(), page_table.values().numpy()
+    positions, table = (given.values().contiguous().numpy() for given in (update_idxs, page_table))
     target = _writable(cache, max(rows.shape[0], len(positions), len(table)))
     kept = _as_kept(target, rows)
     if len(positions) == len(table) == 1:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch.nn.functional import pad
 
 from ttnn_cpu import chip_attention
 from ttnn_cpu.checks import check_dtype, check_layout, check_options, check_rank, check_type, fail, not_implemented
 from ttnn_cpu.configs import SDPAProgramConfig, WormholeComputeKernelConfig
 from ttnn_cpu.dispatch import Values, mesh_of, run
-from ttnn_cpu.enums import FLOATS, DataType, Layout
+from ttnn_cpu.enums import FLOATS, TILE_SIZE, DataType, Layout
 from ttnn_cpu.garbage import garbage
 from ttnn_cpu.halves import Halves
 from ttnn_cpu.loops import in_threads
@@ -18,7 +19,7 @@ from ttnn_cpu.ops.kv_cache import check_pages
 from ttnn_cpu.ops.sdpa import gathered
 from ttnn_cpu.paged_loops import attend_to_pages, can_read
 from ttnn_cpu.spec import tensor_spec
-from ttnn_cpu.tensor import Tensor
+from ttnn_cpu.tensor import Tensor, made
 
 _OPERATION = "paged_scaled_dot_product_attention_decode"
 
@@ -142,6 +143,9 @@ def attend(
 
     The arithmetic of a user's row depends on its own length only, to the last bit.
     """
+    if missing := -q.shape[3] % TILE_SIZE:
+        q, keys, values = (pad(made(given), (0, missing)) for given in (q, keys, values))
+        return attend(q, keys, values, table, positions, scale)[..., :-missing]
     k, v = (cache.halves if isinstance(cache, Halves) else cache.contiguous().numpy() for cache in (keys, values))
     devices = max(q.shape[0], k.shape[0], v.shape[0])
     _, users, heads, width = q.shape
