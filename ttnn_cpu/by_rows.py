@@ -53,12 +53,16 @@ class ByRows:
     def joined(self, other: ByRows, function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> ByRows:
         """`function` of both treats each row by itself."""
         one, two = self.source, other.source
-        alike = one is not None and two is not None and (one.data_ptr(), one.shape) == (two.data_ptr(), two.shape)
+        alike = one is not None and two is not None and _place(one) == _place(two)
         return ByRows(
             lambda: function(self(), other()),
             lambda wanted: function(self.some(wanted), other.some(wanted)),
             one if alike else None,
         )
+
+
+def _place(values: torch.Tensor) -> tuple[object, ...]:
+    return values.data_ptr(), values.shape, values.stride()
 
 
 def rows_of(values: torch.Tensor | ByRows, wanted: Wanted) -> torch.Tensor:

@@ -23,6 +23,10 @@ class Halves:
     def shape(self) -> tuple[int, ...]:
         return self.halves.shape
 
+    def seen_as(self, shape: tuple[int, ...]) -> Halves:
+        """The same memory, [D, *shape]."""
+        return Halves(self.halves.reshape(-1, *shape))
+
     def __call__(self) -> torch.Tensor:
         return _wide(self.halves)
 

@@ -95,10 +95,14 @@ def in_threads(run: Callable[[int, int], None], n: int, steps: int) -> None:
             run(first, min(n, first + share))
 
     others = [_pool(threads - 1).submit(take) for _ in range(threads - 1)]
-    take()
-    for other in others:
-        if not other.cancel():
-            other.result()
+    try:
+        take()
+    finally:
+        for _ in parts:  # if that failed, nobody goes on
+            pass
+        for other in others:
+            if not other.cancel():
+                other.result()
 
 
 @cache

@@ -29,6 +29,10 @@ class Narrow:
         in_threads(lambda first, end: fits.append(narrow(words, panels, first, end)), n_panels, words.size)
         return cls(panels, values.shape) if all(fits) else None
 
+    @property
+    def shape(self) -> torch.Size:
+        return self._shape
+
     def __call__(self) -> torch.Tensor:
         values = torch.empty(self._shape)
         out = values.numpy().reshape(len(values), *self._shape[-2:])

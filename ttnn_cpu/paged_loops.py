@@ -83,9 +83,9 @@ _scores_of_4, _scores_of_2, _scores_of_1 = map(_scores_of, (4, 2, 1))
 _weighted_by_4, _weighted_by_2, _weighted_by_1 = map(_weighted_by, (4, 2, 1))
 
 
-@compiled("float32(float32[::1], float32)")
-def _exponentiate(scores, scale):  # type: ignore[no-untyped-def]
-    """exp(scale * (score - the largest)) in place, for whole LANES of scores, and their sum. It is 2 ** n * exp(r) with
+@compiled("float32(float32[::1])")
+def _exponentiate(scores):  # type: ignore[no-untyped-def]
+    """exp(score - the largest) in place, for whole LANES of scores, and their sum. It is 2 ** n * exp(r) with
     |r| <= ln(2) / 2, the latter by its series."""
     lanes = np.empty(LANES, np.float32)
     lanes[:] = -np.inf
@@ -95,7 +95,7 @@ def _exponentiate(scores, scale):  # type: ignore[no-untyped-def]
             lanes[i] = score if score > lanes[i] else lanes[i]
     largest = lanes.max()
     for i in range(scores.size):
-        below = (scores[i] - largest) * scale
+        below = scores[i] - largest
         x = below if below > _LEAST else _LEAST
         shifted = x * _LOG2_E + _SHIFT
         n = shifted - _SHIFT
@@ -129,7 +129,7 @@ def attend_to_pages(q, k, v, table, positions, scale, out, first, end):  # type:
         device, user = pair // users, pair % users
         n_keys = positions[user] + 1
         n_pages = (n_keys + block - 1) // block
-        if n_keys == 0:
+        if n_keys <= 0:
             continue
         rows, results = q[device % q.shape[0], user], out[device, user]
         for page in range(n_pages):
@@ -148,8 +148,10 @@ def attend_to_pages(q, k, v, table, positions, scale, out, first, end):  # type:
                     _scores_of_1(rows, head, keys, n, scores, start)
         for head in range(heads):
             row = scores[head, : (n_pages * block + LANES - 1) // LANES * LANES]
+            for key in range(n_keys):
+                row[key] *= scale
             row[n_keys:] = -np.inf
-            total = _exponentiate(row, scale)
+            total = _exponentiate(row)
             for key in range(n_keys):
                 row[key] /= total
             results[head] = _0
@@ -182,9 +184,9 @@ def write_to_pages(cache, new, users, pages, slots):  # type: ignore[no-untyped-
 
 @compiled("int64(int32[::1], int32[:,::1], int64, int64, int64, int64[::1], int64[::1], int64[::1])")
 def find_places(positions, table, n_blocks, block, tile, users, pages, slots):  # type: ignore[no-untyped-def]
-    """positions [B], table [B, pages] -> the users whose position is not -1, and the page and the slot of each: of all
-    three the first n, which is returned. -1 where a place is no slot of the n_blocks blocks, or two users write to one
-    tile of slots."""
+    """positions [B], table [B, pages] -> the users whose position is not negative, and the page and the slot of each: of
+    all three the first n, which is returned. -1 where a place is no slot of the n_blocks blocks, or two users write to
+    one tile of a block."""
     n = 0
     for user in range(positions.size):
         position = positions[user]

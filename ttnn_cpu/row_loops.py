@@ -7,7 +7,7 @@ import numpy as np
 from ttnn_cpu.loops import compiled
 
 _0, _NAN = np.float32(0), np.float32(np.nan)
-_ODD, _MIX = np.int32(0x1E3779B1), np.int32(0x05EBCA77)
+_ODD = np.int32(0x1E3779B1)
 
 
 @compiled("void(float32[:,::1], int64[:,::1], int64[::1])")
@@ -66,7 +66,7 @@ def put_rows(values, rows, counts, weights, out):  # type: ignore[no-untyped-def
 def _hash(words):  # type: ignore[no-untyped-def]
     total = np.int32(0)
     for i in range(words.size):
-        total += (words[i] ^ (words[i] >> np.int32(15))) * (np.int32(i) * _ODD | np.int32(1)) & np.int32(-1)
+        total += (words[i] ^ (words[i] >> np.int32(15))) * (np.int32(i) * _ODD | np.int32(1))
     return total ^ (total >> np.int32(13))
 
 

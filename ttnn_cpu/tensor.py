@@ -41,8 +41,8 @@ def made(values: torch.Tensor | Unmade) -> torch.Tensor:
 
 
 class Storage:
-    """The values, shared by a tensor and its views: there, or made when they are first used, by a call that gives the
-    same tensor every time. None where only the spec is known or nothing was written yet."""
+    """The values, shared by a tensor and its views: there, or made when they are used, by a call that gives the same
+    values every time unless they are written in place. None where only the spec is known or nothing was written yet."""
 
     __slots__ = ("__weakref__", "_make", "_values", "allocated", "mutable")
 
@@ -148,7 +148,7 @@ class Tensor:
         """Give the memory back. Views of the tensor die with it; any later use raises."""
         if not force:
             raise NotImplementedError("deallocate: force=False is not implemented")
-        self.storage.allocated = False
+        self.storage.allocated = self.storage.mutable = False
         self.storage.values = None
 
     def values(self) -> torch.Tensor:
@@ -166,7 +166,11 @@ class Tensor:
     def values_or(self, *forms: type[Unmade]) -> Unmade | torch.Tensor:
         """Values that are kept in one of the forms as they are kept."""
         unmade = self.storage.unmade
-        return unmade if isinstance(unmade, forms) and self._shard is None else self.values()
+        if not isinstance(unmade, forms) or self._shard is not None:
+            return self.values()
+        if isinstance(unmade, Halves):
+            return unmade.seen_as(self.spec.shape)
+        return self.values() if isinstance(unmade, Narrow) and unmade.shape[1:] != self.spec.shape else unmade
 
     def shared_storage(self) -> Storage:
         """A storage of its own with the same values; what was not made yet stays so."""

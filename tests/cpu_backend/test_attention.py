@@ -145,6 +145,45 @@ def test_a_cache_is_kept_in_half_the_memory() -> None:
     assert cache.storage.unmade is None
 
 
+def test_a_cache_that_is_seen_in_another_shape() -> None:
+    """Written as 4 blocks of 64, then as 8 of 32: the same memory."""
+    mesh = open_mesh()
+    place = sharded("HEIGHT", 1, 32, WIDTH)
+    cache = ttnn.zeros([4, 1, 64, WIDTH], dtype=ttnn.bfloat16, layout=TILE, device=mesh)
+    halves = ttnn.reshape(cache, [8, 1, 32, WIDTH])
+    for seen, page, value in ((cache, 3, 1.0), (halves, 7, 2.0)):
+        new = put(mesh, torch.full((1, 1, 1, WIDTH), value), ttnn.bfloat16, memory_config=place)
+        table = counters(mesh, [[page]])
+        ttnn.experimental.paged_update_cache(seen, new, update_idxs_tensor=counters(mesh, [0]), page_table=table)
+    written = get(halves)[:, 0, :, 0].float()
+    assert written.nonzero().tolist() == [[6, 0], [7, 0]]
+    assert written[7, 0] == 2.0
+
+
+def test_one_cache_was_written_and_the_other_was_not() -> None:
+    mesh = open_mesh()
+    k, v = (put(mesh, torch.ones(2, 1, BLOCK, WIDTH), ttnn.bfloat16) for _ in range(2))
+    one = put(mesh, torch.ones(1, 1, 1, WIDTH), memory_config=sharded("HEIGHT", 1, 32, WIDTH))
+    table, at = counters(mesh, [[1]]), counters(mesh, [3])
+    ttnn.experimental.paged_update_cache(k, one, update_idxs_tensor=at, page_table=table)
+    for scale in (0.25, 0.0, -0.25):
+        result = ttnn.transformer.paged_scaled_dot_product_attention_decode(
+            put(mesh, torch.randn(1, 1, 2, WIDTH), ttnn.bfloat16), k, v, table, cur_pos_tensor=at, scale=scale
+        )
+        assert torch.equal(get(result).float(), torch.ones(1, 1, 2, WIDTH))
+
+
+def test_what_was_made_with_rounding_off_is_rounded_into_a_cache() -> None:
+    mesh = open_mesh()
+    x = torch.randn(1, 1, 32, WIDTH)
+    with ttnn.exact_values():
+        exact = put(mesh, x, ttnn.bfloat16)
+    cache = paged(mesh, 2, 1)
+    ttnn.experimental.paged_fill_cache(cache, exact, counters(mesh, [[1]]), batch_idx=0)
+    assert (get(cache)[1, 0].float() - x[0, 0]).abs().max() <= x.abs().max() * 2**-8
+    assert (get(cache)[1, 0].float().abs() > x[0, 0].abs()).any(), "not cut"
+
+
 @pytest.mark.parametrize(("width", "block"), [(32, 32), (96, 64), (128, 32), (40, 32), (8, 24)])
 @pytest.mark.parametrize(("heads", "kv_heads"), [(1, 1), (2, 1), (3, 1), (4, 2), (7, 1), (12, 2)])
 def test_halves_are_attended_to_as_floats_are(heads: int, kv_heads: int, width: int, block: int) -> None:

@@ -31,11 +31,15 @@ def _writable(cache: Tensor, devices: int) -> np.ndarray:
     storage = cache.storage
     if storage.mutable:
         held = storage.unmade
-        own = held.halves if isinstance(held, Halves) and not is_exact() else _array(cache) if held is None else None
+        own = None
+        if isinstance(held, Halves) and not is_exact():
+            own = held.halves.reshape(-1, *cache.spec.shape)  # a view
+        elif held is None:
+            own = _array(cache)
         if own is not None and len(own) >= devices:
             return own
     values = garbage(cache.spec.shape, cache.spec.dtype) if storage.values is None else storage.values
-    values = values.expand(max(devices, len(values)), *values.shape[1:]).view(-1, *cache.spec.shape)
+    values = values.expand(max(devices, len(values)), *values.shape[1:]).reshape(-1, *cache.spec.shape)
     halves = None if is_exact() or cache.spec.dtype is DataType.FLOAT32 else Halves.of(values)
     storage.values = halves or values.clone(memory_format=torch.contiguous_format)
     storage.mutable = True
@@ -151,7 +155,7 @@ def _refuse(operation: str, positions: Values, table: Values, blocks: int, block
     page = table[users, position // block].long()
     check_pages(operation, page, blocks)
     # on a chip each user's core reads a tile of 32 slots, replaces one and writes the tile back
-    ordered, order = ((page * block + position % block) // TILE_SIZE).sort()
+    ordered, order = (page * block + position % block // TILE_SIZE).sort()
     twice = (ordered[1:] == ordered[:-1]).nonzero().flatten()
     one, other = sorted(users[order[twice[0] : twice[0] + 2]].tolist())
     raise fail(operation, f"users {one} and {other} write to one tile of the cache: one of the two would be lost")
@@ -286,6 +290,8 @@ def _fill(cache: Tensor, values: Values, table: Values, owners: Values) -> None:
     blocks, _, block, _ = cache.spec.shape
     length = values.shape[3]
     target = _writable(cache, max(map(len, (values, table, owners))))
+    if target.dtype == np.uint16 and (values.view(torch.int32) & 0xFFFF).any():  # made with rounding off
+        values = as_stored(values, cache.spec.dtype, packed)
     kept = _as_kept(target, values)
     for device in range(len(target) if max(len(table), len(owners)) > 1 else 1):
         pages_of, owner_of = _per_device(table, device), _per_device(owners, device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import torch
 from torch.nn.functional import pad
 
@@ -143,6 +145,8 @@ def attend(
 
     The arithmetic of a user's row depends on its own length only, to the last bit.
     """
+    if isinstance(keys, Halves) != isinstance(values, Halves):
+        keys, values = made(keys), made(values)
     if missing := -q.shape[3] % TILE_SIZE:
         q, keys, values = (pad(made(given), (0, missing)) for given in (q, keys, values))
         return attend(q, keys, values, table, positions, scale)[..., :-missing]
@@ -162,7 +166,7 @@ def attend(
     return out
 
 
-def _refuse(table: Values, positions: Values, blocks: int, block: int) -> None:
+def _refuse(table: Values, positions: Values, blocks: int, block: int) -> NoReturn:
     """Says what is wrong with pages that cannot be read."""
     reach = table.shape[1] * block
     user = int(positions.argmax())
@@ -172,3 +176,4 @@ def _refuse(table: Values, positions: Values, blocks: int, block: int) -> None:
             f"cur_pos {int(positions[user])} is beyond the {table.shape[1]} pages of {block} tokens of user {user}",
         )
     check_pages(_OPERATION, table[torch.arange(0, reach, block) <= positions.unsqueeze(1)], blocks)
+    raise AssertionError("pages that cannot be read are no blocks")
