@@ -184,7 +184,7 @@ def write_to_pages(cache, new, users, pages, slots):  # type: ignore[no-untyped-
 
 @compiled("int64(int32[::1], int32[:,::1], int64, int64, int64, int64[::1], int64[::1], int64[::1])")
 def find_places(positions, table, n_blocks, block, tile, users, pages, slots):  # type: ignore[no-untyped-def]
-    """positions [B], table [B, pages] -> the users whose position is not negative, the page and the slot of each: of all
+    """positions [B], table [B, pages] -> the users whose position is not negative, page and slot of each: of all
     three the first n, which is returned. -1 where a place is no slot of the n_blocks blocks, or two users write to
     one tile of a block."""
     n = 0
