@@ -55,7 +55,7 @@ _six, _four, _three, _two, _one = (product_of(n_rows) for n_rows in (6, 4, 3, 2,
 
 @compiled("void(float32[:,:,::1], uint16[:,:,:,::1], int64[::1], float32[:,:,::1], int64, int64)")
 def multiply_rows(x, panels, counts, out, first, end):  # type: ignore[no-untyped-def]
-    """x [1 or D, m, K] times panels [1 or D, N, K, PANEL] -> out [D, m, N * PANEL]: of each device the first counts[d]
+    """x [1 or D, m, K] times panels [1 or D, P, K, PANEL] -> out [D, m, P * PANEL]: of each device the first counts[d]
     rows, counts [1 or D]; the others stay. Of all devices' panels those from `first` to before `end`."""
     of_a_device = out.shape[2] // PANEL
     for device in range(first // of_a_device, (end - 1) // of_a_device + 1):
@@ -84,7 +84,7 @@ def multiply_rows(x, panels, counts, out, first, end):  # type: ignore[no-untype
 
 @compiled("boolean(int32[:,:,::1], uint16[:,:,:,::1], int64, int64)")
 def narrow(words, panels, first, end):  # type: ignore[no-untyped-def]
-    """words [D, K, N] -> panels [D, N / PANEL, K, PANEL], where what is behind N stays; of all devices' panels those
+    """words [D, K, N] -> panels [D, P, K, PANEL], where what is behind N stays; of all devices' panels those
     from `first` to before `end`. False where a lower half is not 0."""
     lower = np.int32(0)
     _, of_a_device, inner, _ = panels.shape

@@ -54,7 +54,7 @@ def _on_chip_in_integers(words, out, to_even_first, add, keep, bits, shared):  #
     for i in range(16):
         word = _rounded(words[i], to_even_first, add, keep)
         exponent = (word & _EXPONENT) >> _23
-        if word & ~_SIGN == _EXPONENT:  # infinity
+        if word & ~_SIGN == _EXPONENT:  # infinity, as below, but at once: rows of garbage are full of it
             out[i] = word
             continue
         shift = min(shared - exponent, 29)

@@ -81,14 +81,13 @@ def test_others_do_not_notice(address: str, served: Served) -> None:
 
     kinds: dict[str, tuple[Any, ...]] = {"quick": (6, 65536), "slow": (6, 1, 0.1), "stuck": (6,)}
     found: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for _ in range(4):  # by turns: the machine is not always equally fast
+    for _ in range(6):  # by turns: the machine is not always equally fast
         for kind, readers in kinds.items():
             found[kind].append(beside(*readers))
     quick, slow, stuck = map(min, found.values())
     print(f"\nms per token beside readers: {1e3 * quick:.2f}, slow: {1e3 * slow:.2f}, stuck: {1e3 * stuck:.2f}", end="")
-    most = 2 * quick + 0.005  # a server that waited for one of them would take tenths of a second
-    assert slow < most
-    assert stuck < most
+    assert slow < 1.5 * quick + 0.001
+    assert stuck < 1.5 * quick + 0.001
 
 
 def test_one_that_does_not_read_gives_its_row_back_and_is_closed_in_time(

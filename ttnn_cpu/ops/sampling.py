@@ -114,7 +114,7 @@ def sampling(
 
 def draw(values: Values, k: Values, p: Values, inverse_temperature: Values, threshold: Values) -> Values:
     """values [B, W], the rest [B] -> the column chosen in each row [B]."""
-    if int(k.max()) == 1:
+    if int(k.max()) == 1:  # as what follows would have it: the first candidate has all of the weight
         return top_indices(values, 1).squeeze(1)
     columns = top_indices(values, min(MAX_CANDIDATES, values.shape[1]))
     best = torch.gather(values, 1, columns) * inverse_temperature.unsqueeze(1)
